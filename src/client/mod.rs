@@ -1,0 +1,1 @@
+//! HOW PROGRAMS ASK: the client library: deadlines, reconnection, coalesced calls.

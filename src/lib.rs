@@ -1,0 +1,88 @@
+//! A rate limiter that never lets more through than the limit: true sliding windows, counts that
+//! outlive the process, over QUIC.
+//!
+//! This page is the map. It tells the way of one check, which room answers which question, and
+//! what always holds. `README.md` tells how to use it.
+//!
+//! # Promises
+//!
+//! 1. **Never over-admits.** The permits granted to a key in *any* real interval as long as the
+//!    window are at most the limit, through crashes, restarts and retries. Over-counting is always
+//!    safe, under-counting never: that settles most doubts about failures.
+//! 2. **Wastes little.** At a steady rate above the limit at least 98 % of the limit is granted; a
+//!    limit of at most 64 is exact to a millisecond.
+//! 3. **Remembers.** A granted permit is kept as the policy's durability says before its answer
+//!    leaves.
+//! 4. **Always answers**, with a decision or a typed error, before the deadline.
+//! 5. **Says what it did**: every decision carries its limit, what is left, when to come back, and
+//!    who decided.
+//!
+//! # The way of a check
+//!
+//! 1. [`server`] reads all frames that are there, decodes them ([`protocol`]) and hands their
+//!    checks on as one batch.
+//! 2. [`node::Limiter`] finds each check's policy, hashes its key, and
+//! 3. [`limiter`]'s table, for each, locks the key's stripe and decides by the sliding window. What
+//!    is granted is marked dirty and gets a *ticket*: the number of the commit it will be in.
+//! 4. [`storage`]'s committer sweeps all that is dirty into one commit record and writes it; the
+//!    first task that waits does it for all.
+//! 5. When the ticket's commit is kept as the policy asks, [`server`] sends the answers, many in
+//!    one write. Denials wait for nothing.
+//!
+//! # Rooms
+//!
+//! | room | question | kind |
+//! |---|---|---|
+//! | [`types`] | what are the words? | pure |
+//! | [`protocol`] | what is said? | pure |
+//! | [`server`] | how does a request come in? | edge |
+//! | [`routing`] | whose is it? (the key's hash and slot; owners come with the cluster) | pure |
+//! | [`limiter`] | may it pass? | pure; its table has locks |
+//! | [`storage`] | is it written? | edge |
+//! | [`transport`] | QUIC endpoints, TLS, certificates, roles | edge |
+//! | [`client`] | how do programs ask? | edge |
+//! | [`config`] | what does the operator want? | edge |
+//! | [`telemetry`] | what do logs show? | edge |
+//! | [`node`] | the one place that knows every room, the clock, and all tasks | edge |
+//! | [`testing`] | an in-process server for users' tests | edge |
+//!
+//! Pure rooms use [`types`] and nothing else of ours, no clock, socket, disk, thread or random
+//! number: time comes in as an argument. Edges turn the outside into types and back. Edges do not
+//! use each other, but for [`server`] and [`client`] using [`transport`]. A test keeps these rules
+//! (`tests/it/tidy.rs`).
+//!
+//! # What always holds
+//!
+//! - One lock at a time: a stripe's. Nothing waits, writes or calls back under it.
+//! - A state is changed only under its stripe's lock, and is then dirty until a commit took it.
+//! - A ticket is read under the same lock, so the commit of that number, or an earlier one, holds
+//!   the change.
+//! - A row in the store is never newer than the journal behind it lets it be: the journal is
+//!   dropped only up to the commit that was complete before the checkpoint began.
+//!
+//! # Reading order
+//!
+//! `limiter/window.rs`, `limiter/key_state.rs`, `limiter/table/mod.rs`, `storage/committer.rs`,
+//! `node/limiter.rs`, `server/connection.rs`.
+
+pub mod client;
+#[cfg(feature = "server")]
+pub mod config;
+pub mod limiter;
+#[cfg(feature = "server")]
+pub mod node;
+mod protocol;
+mod routing;
+#[cfg(feature = "server")]
+mod server;
+#[cfg(feature = "server")]
+mod storage;
+#[cfg(feature = "server")]
+pub mod telemetry;
+#[cfg(feature = "server")]
+pub mod testing;
+pub mod transport;
+mod types;
+
+pub use protocol::error::WireError;
+pub use types::{Decision, Grant, KEY_BYTES_MAX, KeyError, ReservationId, SlotTime, Source};

@@ -1,0 +1,1 @@
+//! THE COMPOSITION ROOT: builds a node from its configuration; the only room that knows every other.

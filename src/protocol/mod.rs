@@ -1,0 +1,17 @@
+//! WHAT IS SAID: frames and messages, versions, wire errors; bytes to values and back, no sockets.
+//!
+//! A frame is a little-endian `u32` length and a `postcard` body. The first frame on a connection
+//! is a [`hello::Hello`] on the client's first stream, answered by a [`hello::Welcome`]; after it
+//! every stream carries [`client::Request`]s one way and [`client::Response`]s the other, matched
+//! by id, in any order. Enum variants are only ever appended.
+#![warn(
+    clippy::arithmetic_side_effects,
+    clippy::float_arithmetic,
+    clippy::wildcard_enum_match_arm
+)]
+
+pub(crate) mod admin;
+pub(crate) mod client;
+pub(crate) mod error;
+pub(crate) mod frame;
+pub(crate) mod hello;

@@ -1,0 +1,1 @@
+//! WHOSE IS IT: the hash and slot of a key.

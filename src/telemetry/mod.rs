@@ -1,0 +1,1 @@
+//! WHAT LOGS SHOW: the log format and level of the process.

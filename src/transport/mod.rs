@@ -1,0 +1,1 @@
+//! QUIC endpoints, TLS, certificates and the roles in them.
