@@ -72,6 +72,7 @@ pub mod limiter;
 #[cfg(feature = "server")]
 pub mod node;
 mod protocol;
+#[cfg(feature = "server")]
 mod routing;
 #[cfg(feature = "server")]
 mod server;
@@ -85,4 +86,11 @@ pub mod transport;
 mod types;
 
 pub use protocol::error::WireError;
-pub use types::{Decision, Grant, KEY_BYTES_MAX, KeyError, ReservationId, SlotTime, Source};
+pub use types::{
+    Decision, Grant, KEY_BYTES_MAX, KeyError, MonoTime, ReservationId, SlotTime, Source,
+};
+
+/// The programs that the README shows, compiled by the documentation tests.
+#[cfg(all(doctest, feature = "server"))]
+#[doc = include_str!("../README.md")]
+struct Readme;
