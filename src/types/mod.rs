@@ -3,13 +3,22 @@
 //! Nothing here decides anything, and nothing here uses another room.
 
 mod decision;
+#[cfg(feature = "server")]
+mod hash;
 mod key;
+#[cfg(feature = "server")]
 mod node;
+#[cfg(feature = "server")]
 mod slot;
 mod time;
 
 pub use decision::{Decision, Grant, ReservationId, Source};
-pub use key::{KEY_BYTES_MAX, KeyError, KeyHash, StateId, check_key};
-pub use node::{BootCounter, NodeId};
-pub use slot::{Epoch, SLOT_COUNT, Slot};
+#[cfg(feature = "server")]
+pub(crate) use hash::{KeyHash, StateId};
+pub(crate) use key::check_key;
+pub use key::{KEY_BYTES_MAX, KeyError};
+#[cfg(feature = "server")]
+pub(crate) use node::{BootCounter, NodeId};
+#[cfg(feature = "server")]
+pub(crate) use slot::{Epoch, SLOT_COUNT, Slot};
 pub use time::{MonoTime, SlotTime};

@@ -4,7 +4,7 @@ use std::fmt;
 
 /// 128 random bits, born with the data directory; printed like a UUID.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct NodeId(pub u128);
+pub(crate) struct NodeId(pub(crate) u128);
 
 impl fmt::Display for NodeId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -29,7 +29,7 @@ impl fmt::Debug for NodeId {
 
 /// How often the node has started on its data directory; stored before the node serves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub struct BootCounter(pub u64);
+pub(crate) struct BootCounter(pub(crate) u64);
 
 impl fmt::Display for BootCounter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -3,15 +3,15 @@
 use std::fmt;
 
 /// Number of slots; fixed when a cluster is created.
-pub const SLOT_COUNT: u16 = 4096;
+pub(crate) const SLOT_COUNT: u16 = 4096;
 
 /// One of [`SLOT_COUNT`] fixed parts of the key space.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Slot(u16);
+pub(crate) struct Slot(u16);
 
 impl Slot {
     /// The slot numbered `number`, or `None` if there is no such slot.
-    pub const fn new(number: u16) -> Option<Self> {
+    pub(crate) const fn new(number: u16) -> Option<Self> {
         if number < SLOT_COUNT {
             Some(Self(number))
         } else {
@@ -25,7 +25,7 @@ impl Slot {
     }
 
     /// The slot's number, below [`SLOT_COUNT`].
-    pub const fn number(self) -> u16 {
+    pub(crate) const fn number(self) -> u16 {
         self.0
     }
 }
@@ -38,7 +38,7 @@ impl fmt::Display for Slot {
 
 /// Counts the reigns over a slot; it only rises, and no two reigns share one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub struct Epoch(pub u64);
+pub(crate) struct Epoch(pub(crate) u64);
 
 impl fmt::Display for Epoch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
