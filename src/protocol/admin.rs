@@ -1,7 +1,9 @@
 //! Requests and answers on `drl-admin/1`, beside those of `drl-client/1`.
 //!
-//! On an admin connection each stream carries one [`AdminRequest`] frame and one
-//! [`AdminResponse`] frame; a client request travels inside `AdminRequest::Client`.
+//! On an admin connection the first stream carries the hello and nothing else. Each further stream
+//! carries one [`AdminRequest`] frame and one [`AdminResponse`] frame, which may be as long as
+//! [`super::frame::ADMIN_ANSWER_BYTES_MAX`]; a client request travels inside
+//! `AdminRequest::Client`.
 
 use serde::{Deserialize, Serialize};
 
@@ -38,106 +40,110 @@ pub(crate) enum AdminResponse {
 
 /// A key's state under a policy.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Inspected {
+#[non_exhaustive]
+pub struct Inspected {
     /// The key's slot.
-    pub(crate) slot: u16,
+    pub slot: u16,
     /// The slot clock now; bucket starts are on the same clock.
-    pub(crate) now_ms: u64,
+    pub now_ms: u64,
     /// One entry a limit of the policy, in its order.
-    pub(crate) limits: Vec<InspectedLimit>,
+    pub limits: Vec<InspectedLimit>,
     /// Open reservations: id, permits, and milliseconds until they expire.
-    pub(crate) reservations: Vec<(u64, u64, u64)>,
+    pub reservations: Vec<(u64, u64, u64)>,
     /// Time left in quarantine; 0 if the key is in none.
-    pub(crate) quarantine_ms: u64,
+    pub quarantine_ms: u64,
 }
 
 /// What one limit of a key has counted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct InspectedLimit {
+#[non_exhaustive]
+pub struct InspectedLimit {
     /// Permits in any window.
-    pub(crate) permits: u64,
+    pub permits: u64,
     /// The window's length.
-    pub(crate) window_ms: u64,
+    pub window_ms: u64,
     /// Width of a bucket.
-    pub(crate) bucket_ms: u64,
+    pub bucket_ms: u64,
     /// The counting buckets, oldest first: start on the slot clock, permits granted.
-    pub(crate) buckets: Vec<(u64, u64)>,
+    pub buckets: Vec<(u64, u64)>,
 }
 
 /// One policy as the node has it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct PolicyLine {
+#[non_exhaustive]
+pub struct PolicyLine {
     /// Its name.
-    pub(crate) name: String,
+    pub name: String,
     /// Its limits, as written.
-    pub(crate) limits: Vec<String>,
+    pub limits: Vec<String>,
     /// `deny` or `allow`.
-    pub(crate) on_failure: String,
+    pub on_failure: String,
     /// `none`, `process` or `fsync`.
-    pub(crate) durability: String,
+    pub durability: String,
     /// Whether it only counts and reports.
-    pub(crate) shadow: bool,
+    pub shadow: bool,
     /// Number of overrides.
-    pub(crate) overrides: u32,
+    pub overrides: u32,
     /// Whether a request brought it along.
-    pub(crate) carried: bool,
+    pub carried: bool,
 }
 
 /// How a node is. Counters start at zero with the process.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Status {
+#[non_exhaustive]
+pub struct Status {
     /// Version of the software.
-    pub(crate) version: String,
+    pub version: String,
     /// Id of the node, as printed.
-    pub(crate) node: String,
+    pub node: String,
     /// How often the node has started on this directory.
-    pub(crate) boot_counter: u64,
+    pub boot_counter: u64,
     /// Since the process began to serve.
-    pub(crate) uptime_ms: u64,
+    pub uptime_ms: u64,
     /// Key states in memory.
-    pub(crate) keys: u64,
+    pub keys: u64,
     /// Most key states in memory.
-    pub(crate) keys_max: u64,
+    pub keys_max: u64,
     /// Bytes of key states in memory.
-    pub(crate) table_bytes: u64,
+    pub table_bytes: u64,
     /// Most bytes of key states in memory.
-    pub(crate) table_bytes_max: u64,
+    pub table_bytes_max: u64,
     /// Resident memory of the process.
-    pub(crate) resident_bytes: u64,
+    pub resident_bytes: u64,
     /// Checks decided.
-    pub(crate) checks: u64,
+    pub checks: u64,
     /// Checks granted.
-    pub(crate) grants: u64,
+    pub grants: u64,
     /// Checks denied.
-    pub(crate) denials: u64,
+    pub denials: u64,
     /// Answers given without the counts.
-    pub(crate) degraded: u64,
+    pub degraded: u64,
     /// Checks answered by an error.
-    pub(crate) errors: u64,
+    pub errors: u64,
     /// Requests turned away because there was too much work.
-    pub(crate) overloaded: u64,
+    pub overloaded: u64,
     /// Key states evicted to disk.
-    pub(crate) evictions: u64,
+    pub evictions: u64,
     /// Commits written.
-    pub(crate) commits: u64,
+    pub commits: u64,
     /// Number of the last commit written.
-    pub(crate) committed: u64,
+    pub committed: u64,
     /// Number of the last commit synced to disk.
-    pub(crate) synced: u64,
+    pub synced: u64,
     /// Keys in quarantine.
-    pub(crate) quarantined_keys: u64,
+    pub quarantined_keys: u64,
     /// Time left of a quarantine of the whole node; 0 if there is none.
-    pub(crate) quarantine_ms: u64,
+    pub quarantine_ms: u64,
     /// `ok`, or what failed.
-    pub(crate) storage: String,
+    pub storage: String,
     /// Where the data is; `memory` if it is not kept.
-    pub(crate) data_dir: String,
+    pub data_dir: String,
     /// Open connections.
-    pub(crate) connections: u64,
+    pub connections: u64,
     /// Policies known, those brought along by requests included.
-    pub(crate) policies: u64,
+    pub policies: u64,
     /// Most policies at once.
-    pub(crate) policies_max: u64,
+    pub policies_max: u64,
     /// Names of the policies by durability mode, none, process, fsync: how many there are of each.
-    pub(crate) durability: [u64; 3],
+    pub durability: [u64; 3],
 }

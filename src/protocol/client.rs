@@ -2,12 +2,20 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::bounded;
 use super::error::WireError;
 
 /// Most checks in one request.
 pub(crate) const BATCH_MAX: usize = 1024;
 
 /// One request; several are in flight on a stream at once.
+#[cfg_attr(
+    not(test),
+    expect(
+        dead_code,
+        reason = "both ends write and read it in pieces; tests hold them against it"
+    )
+)]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Request<'a> {
     /// Chosen by the client, unique among its open requests on the stream.
@@ -23,9 +31,9 @@ pub(crate) struct Request<'a> {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum RequestBody<'a> {
     /// Decide each of these by itself; answered by `Decisions` of the same length and order.
-    Check(#[serde(borrow)] Vec<Ask<'a>>),
+    Check(#[serde(borrow, deserialize_with = "bounded::batch")] Vec<Ask<'a>>),
     /// Like `Check`, but nothing is ever counted.
-    Peek(#[serde(borrow)] Vec<Ask<'a>>),
+    Peek(#[serde(borrow, deserialize_with = "bounded::batch")] Vec<Ask<'a>>),
     /// Give back what a check counted; answered by `Refunded`. Never sent twice.
     Refund {
         /// Whose state.
@@ -100,6 +108,7 @@ pub(crate) enum PolicyRef<'a> {
         /// Name under which the counts are kept.
         name: &'a str,
         /// One to four (permits, `window_ms`).
+        #[serde(deserialize_with = "bounded::batch")]
         limits: Vec<(u64, u64)>,
     },
 }
@@ -117,7 +126,7 @@ pub(crate) struct Response {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum ResponseBody {
     /// One answer a check, in the order asked.
-    Decisions(Vec<Result<WireDecision, WireError>>),
+    Decisions(#[serde(deserialize_with = "bounded::batch")] Vec<Result<WireDecision, WireError>>),
     /// How much of a refund was given back; 0 if its bucket no longer counts.
     Refunded {
         /// Permits given back.

@@ -8,8 +8,6 @@ use super::error::WireError;
 pub(crate) const ALPN_CLIENT: &[u8] = b"drl-client/1";
 /// ALPN of the admin command line.
 pub(crate) const ALPN_ADMIN: &[u8] = b"drl-admin/1";
-/// ALPN of nodes among themselves.
-pub(crate) const ALPN_PEER: &[u8] = b"drl-peer/1";
 
 /// Oldest and newest protocol version that this build speaks.
 pub(crate) const VERSIONS: (u16, u16) = (1, 1);
@@ -46,6 +44,7 @@ pub(crate) struct Welcome {
 pub(crate) type HelloAnswer = Result<Welcome, WireError>;
 
 /// The newest version that both sides speak, or `None`.
+#[cfg(feature = "server")]
 pub(crate) fn common_version(hello: &Hello) -> Option<u16> {
     let newest = hello.newest.min(VERSIONS.1);
     (newest >= hello.oldest.max(VERSIONS.0)).then_some(newest)

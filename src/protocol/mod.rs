@@ -4,14 +4,23 @@
 //! is a [`hello::Hello`] on the client's first stream, answered by a [`hello::Welcome`]; after it
 //! every stream carries [`client::Request`]s one way and [`client::Response`]s the other, matched
 //! by id, in any order. Enum variants are only ever appended.
-#![warn(
-    clippy::arithmetic_side_effects,
-    clippy::float_arithmetic,
-    clippy::wildcard_enum_match_arm
+#![cfg_attr(
+    not(test),
+    warn(clippy::arithmetic_side_effects, clippy::float_arithmetic)
 )]
+#![warn(clippy::wildcard_enum_match_arm)]
 
 pub(crate) mod admin;
+#[cfg(feature = "server")]
+pub(crate) mod batch;
+mod bounded;
 pub(crate) mod client;
+mod decision;
 pub(crate) mod error;
 pub(crate) mod frame;
 pub(crate) mod hello;
+
+#[cfg(test)]
+mod golden;
+#[cfg(test)]
+mod tests;
