@@ -1,10 +1,36 @@
 //! MAY IT PASS: policies, the sliding window, key states and the table that holds them.
-#![warn(
-    clippy::arithmetic_side_effects,
-    clippy::float_arithmetic,
-    clippy::wildcard_enum_match_arm
+#![cfg_attr(
+    not(test),
+    warn(clippy::arithmetic_side_effects, clippy::float_arithmetic)
 )]
+#![warn(clippy::wildcard_enum_match_arm)]
 
 #[cfg(feature = "server")]
+mod bucket_lists;
+#[cfg(feature = "server")]
 pub(crate) mod codec;
+#[cfg(feature = "server")]
+pub(crate) mod commit_record;
+#[cfg(feature = "server")]
+mod key_state;
 pub mod policy;
+#[cfg(feature = "server")]
+mod reservation;
+#[cfg(feature = "server")]
+pub(crate) mod shape;
+#[cfg(feature = "server")]
+mod slot_clock;
+#[cfg(feature = "server")]
+pub(crate) mod table;
+#[cfg(feature = "server")]
+pub mod window;
+
+#[cfg(feature = "server")]
+pub(crate) use reservation::RESERVATIONS_MAX;
+#[cfg(feature = "server")]
+pub(crate) use slot_clock::real_ms;
+
+#[cfg(feature = "server")]
+pub use key_state::{CostAboveLimit, KeyState, Verdict};
+#[cfg(feature = "server")]
+pub use slot_clock::{ClockStamp, SlotClock, StartClocks, resume};

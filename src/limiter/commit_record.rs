@@ -1,0 +1,202 @@
+//! Commit records: everything that changed since the last commit, slot by slot, in absolute counts.
+//!
+//! ```text
+//! record = crc32 (4; over the rest) version (1) number (8) stamp_ms (8: the slot clock)
+//!          then for each slot that changed, to the end:
+//!          slot (2) epoch (varint) n (varint: this slot's commits in this epoch) length (4)
+//!          length bytes of entries
+//! entry  = state id (16, big-endian) kind (1) body [reservations, if kind is `WHOLE`]
+//! ```
+//!
+//! A [`CHANGED`] entry sets the buckets it lists, a [`WHOLE`] one replaces the state. Since counts
+//! are absolute, a record that is replayed twice does no harm. See [`super::codec`] for `body`.
+
+use super::codec::{CodecError, Decoded, Reader, put_body, put_reservations, put_varint};
+use super::key_state::KeyState;
+use super::reservation::Reservations;
+use super::shape::Shape;
+use crate::types::{Epoch, Slot, SlotTime, StateId};
+
+const VERSION: u8 = 1;
+
+/// The listed buckets have these counts now; all others are as they were.
+const CHANGED: u8 = 0;
+/// The state is just this.
+const WHOLE: u8 = 1;
+
+const HEADER_BYTES: usize = 21;
+
+/// Packs one commit record.
+#[derive(Debug)]
+pub(crate) struct RecordWriter<'a> {
+    out: &'a mut Vec<u8>,
+    /// Where the record begins in `out`.
+    from: usize,
+    /// Where the length of the open slot group stands.
+    group: Option<(Slot, usize)>,
+}
+
+impl<'a> RecordWriter<'a> {
+    /// Begins a record at the end of `out`.
+    pub(crate) fn new(out: &'a mut Vec<u8>, number: u64, stamp: SlotTime) -> Self {
+        let from = out.len();
+        out.extend_from_slice(&[0; 4]);
+        out.push(VERSION);
+        out.extend_from_slice(&number.to_le_bytes());
+        out.extend_from_slice(&stamp.as_ms().to_le_bytes());
+        Self {
+            out,
+            from,
+            group: None,
+        }
+    }
+
+    /// Whether no entry was added yet.
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.out.len().saturating_sub(self.from) == HEADER_BYTES
+    }
+
+    /// The slot whose group is open.
+    pub(crate) fn open_slot(&self) -> Option<Slot> {
+        self.group.map(|(slot, _)| slot)
+    }
+
+    /// Closes the open group and begins that of `slot`, its `n`th commit in `epoch`.
+    pub(crate) fn begin_slot(&mut self, slot: Slot, epoch: Epoch, n: u64) {
+        self.end_slot();
+        self.out.extend_from_slice(&slot.number().to_le_bytes());
+        put_varint(self.out, epoch.0);
+        put_varint(self.out, n);
+        self.group = Some((slot, self.out.len()));
+        self.out.extend_from_slice(&[0; 4]);
+    }
+
+    /// Adds the buckets of a state that may have changed since `since`.
+    pub(crate) fn changed(
+        &mut self,
+        id: StateId,
+        state: &KeyState,
+        shape: &Shape,
+        since: SlotTime,
+    ) {
+        self.out.extend_from_slice(&id.to_bytes());
+        self.out.push(CHANGED);
+        put_body(self.out, state, shape, since);
+    }
+
+    /// Adds a whole state.
+    pub(crate) fn whole(
+        &mut self,
+        id: StateId,
+        state: &KeyState,
+        shape: &Shape,
+        reservations: &Reservations,
+    ) {
+        self.out.extend_from_slice(&id.to_bytes());
+        self.out.push(WHOLE);
+        put_body(self.out, state, shape, SlotTime::ZERO);
+        put_reservations(self.out, reservations);
+    }
+
+    /// Closes the record and puts its checksum in.
+    pub(crate) fn finish(mut self) {
+        self.end_slot();
+        let Some(record) = self.out.get_mut(self.from..) else {
+            return;
+        };
+        if let Some((place, rest)) = record.split_first_chunk_mut() {
+            *place = crc32fast::hash(rest).to_le_bytes();
+        }
+    }
+
+    fn end_slot(&mut self) {
+        let Some((_, at)) = self.group.take() else {
+            return;
+        };
+        let entries_from = at.saturating_add(4);
+        let length = self.out.len().saturating_sub(entries_from);
+        let length = u32::try_from(length).unwrap_or(u32::MAX);
+        if let Some(place) = self.out.get_mut(at..entries_from) {
+            place.copy_from_slice(&length.to_le_bytes());
+        }
+    }
+}
+
+/// A record's head.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct RecordHead {
+    /// The commit's number.
+    pub(crate) number: u64,
+    /// What the slot clock showed when it was taken.
+    pub(crate) stamp: SlotTime,
+}
+
+/// One entry of a record.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    /// Whose.
+    pub(crate) id: StateId,
+    /// Whether it replaces the state, or only sets the buckets it lists.
+    pub(crate) whole: bool,
+    /// What it says.
+    pub(crate) state: Decoded,
+}
+
+/// Reads a record and hands its entries to `visit`, in order. The checksum covers all of it, so
+/// entries are only seen of a record that is as it was written.
+pub(crate) fn read(record: &[u8], mut visit: impl FnMut(Entry)) -> Result<RecordHead, CodecError> {
+    let (crc, rest) = record.split_first_chunk::<4>().ok_or(CodecError::Content)?;
+    if u32::from_le_bytes(*crc) != crc32fast::hash(rest) {
+        return Err(CodecError::Checksum);
+    }
+    let mut bytes = Reader(rest);
+    match bytes.byte()? {
+        VERSION => {}
+        version => return Err(CodecError::Version(version)),
+    }
+    let number = u64::from_le_bytes(bytes.take()?);
+    let stamp = SlotTime::from_ms(u64::from_le_bytes(bytes.take()?));
+    while !bytes.is_empty() {
+        let slot = Slot::new(u16::from_le_bytes(bytes.take()?)).ok_or(CodecError::Content)?;
+        let (_epoch, _n) = (bytes.varint()?, bytes.varint()?);
+        let length = usize::try_from(u32::from_le_bytes(bytes.take()?));
+        let (entries, rest) = length
+            .ok()
+            .and_then(|length| bytes.0.split_at_checked(length))
+            .ok_or(CodecError::Content)?;
+        bytes = Reader(rest);
+        let mut entries = Reader(entries);
+        while !entries.is_empty() {
+            let entry = read_entry(&mut entries)?;
+            if entry.id.slot() != slot {
+                return Err(CodecError::Content);
+            }
+            visit(entry);
+        }
+    }
+    Ok(RecordHead { number, stamp })
+}
+
+fn read_entry(bytes: &mut Reader<'_>) -> Result<Entry, CodecError> {
+    let id = StateId::from_bytes(bytes.take()?);
+    let whole = match bytes.byte()? {
+        CHANGED => false,
+        WHOLE => true,
+        _ => return Err(CodecError::Content),
+    };
+    let (shape, buckets) = bytes.body()?;
+    let reservations = if whole {
+        bytes.reservations()?
+    } else {
+        Reservations::default()
+    };
+    Ok(Entry {
+        id,
+        whole,
+        state: Decoded {
+            shape,
+            buckets,
+            reservations,
+        },
+    })
+}

@@ -1,0 +1,180 @@
+//! States that come from the store: at the start, by replay of the journal, and one by one when a
+//! key is asked for that was evicted.
+
+use super::striped::Table;
+use crate::limiter::codec::{CodecError, Decoded, decode_row};
+use crate::limiter::commit_record::{self, Entry, RecordHead};
+use crate::limiter::key_state::{KeyState, Marks};
+use crate::limiter::shape::TooManyShapes;
+use crate::types::{SlotTime, StateId};
+
+/// What became of a state that was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Thawed {
+    /// Ask again.
+    Here,
+    /// The store has nothing that counts: ask again with [`super::Asked::absent_at`] set.
+    Absent,
+    /// It counts, but the table has no room for it now.
+    NoRoom,
+}
+
+/// Why stored bytes were not taken in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum LoadError {
+    /// The bytes are damaged.
+    #[error(transparent)]
+    Damaged(#[from] CodecError),
+    /// See [`TooManyShapes`].
+    #[error(transparent)]
+    Shapes(#[from] TooManyShapes),
+}
+
+impl Table {
+    /// Takes a stored row in, at the start. What no longer counts at `now` is left out; what finds
+    /// no room stays in the store and is fetched when it is asked for.
+    pub(crate) fn load_row(&self, id: StateId, row: &[u8], now: SlotTime) -> Result<(), LoadError> {
+        let Some((state, decoded, expires_at)) = self.read_row(id, row)? else {
+            return Ok(());
+        };
+        if expires_at <= now {
+            return Ok(());
+        }
+        let mut stripe = self.lock(id);
+        if self.lacks_room(&stripe) {
+            self.note_evicted(id.slot(), expires_at);
+        } else {
+            self.put(&mut stripe, id, state, decoded);
+        }
+        Ok(())
+    }
+
+    /// Applies a commit record, at the start, after the rows. `fetch` reads a state's row where it
+    /// found no room.
+    pub(crate) fn replay(
+        &self,
+        record: &[u8],
+        fetch: impl Fn(StateId) -> Option<Vec<u8>>,
+    ) -> Result<RecordHead, LoadError> {
+        let mut failed = None;
+        let head = commit_record::read(record, |entry| {
+            if let Err(error) = self.replay_entry(entry, &fetch) {
+                failed = Some(error);
+            }
+        })?;
+        failed.map_or(Ok(head), Err)
+    }
+
+    fn replay_entry(
+        &self,
+        entry: Entry,
+        fetch: impl Fn(StateId) -> Option<Vec<u8>>,
+    ) -> Result<(), LoadError> {
+        let shape_id = self.shapes.intern(entry.state.shape)?;
+        let mut stripe = self.lock(entry.id);
+        let stripe = &mut *stripe;
+        let evicted = self.evicted_until(entry.id.slot()) > SlotTime::ZERO;
+        if evicted
+            && stripe.records.get(entry.id).is_none()
+            && let Some(row) = fetch(entry.id)
+            && let Some((state, decoded, _)) = self.read_row(entry.id, &row)?
+        {
+            self.put(stripe, entry.id, state, decoded);
+        }
+        let before = stripe.remove_if(entry.id, entry.whole);
+        self.account_heap(before, 0);
+        if stripe.records.get(entry.id).is_none() {
+            let mut state = KeyState::new();
+            state.shape = shape_id;
+            self.put(stripe, entry.id, state, None);
+        }
+        let Some(state) = stripe.records.get_mut(entry.id) else {
+            return Ok(());
+        };
+        let heap = state.heap_bytes();
+        if state.shape != shape_id {
+            state.reshape(&self.shapes.get(state.shape), &entry.state.shape);
+            state.shape = shape_id;
+        }
+        for (n, list) in entry.state.buckets.iter().enumerate() {
+            for bucket in list {
+                state.set(n, *bucket);
+            }
+        }
+        state.marks.set(Marks::UNSAVED | Marks::SHRUNK);
+        if !entry.state.reservations.is_empty() {
+            state.marks.set(Marks::RESERVED);
+            stripe
+                .reservations
+                .insert(entry.id, entry.state.reservations);
+        }
+        self.account_heap(heap, state.heap_bytes());
+        Ok(())
+    }
+
+    /// Takes in the row of a state that was asked for ([`super::Outcome::Cold`]), or that there is
+    /// none. Does nothing if the state is there by now, or if something was evicted from its
+    /// stripe since, so that the row may be too old: then the question, asked again, is answered
+    /// `Cold` again.
+    pub(crate) fn thaw(
+        &self,
+        id: StateId,
+        row: Option<&[u8]>,
+        evictions: u64,
+        now: SlotTime,
+    ) -> Result<Thawed, LoadError> {
+        let read = row.map(|row| self.read_row(id, row)).transpose()?.flatten();
+        let mut stripe = self.lock(id);
+        let stripe = &mut *stripe;
+        if stripe.evictions != evictions || stripe.records.get(id).is_some() {
+            return Ok(Thawed::Here);
+        }
+        if let Some((state, decoded, expires_at)) = read
+            && expires_at > now
+        {
+            if self.lacks_room(stripe) && !self.evict_one(stripe, id, now) {
+                return Ok(Thawed::NoRoom);
+            }
+            self.put(stripe, id, state, decoded);
+            return Ok(Thawed::Here);
+        }
+        Ok(Thawed::Absent)
+    }
+
+    /// Denies a key for one window from `since` on: its counts were damaged.
+    pub(crate) fn quarantine(&self, id: StateId, since: SlotTime) {
+        self.lock(id).quarantine.insert(id, since);
+    }
+
+    fn read_row(&self, id: StateId, row: &[u8]) -> Result<Option<Read>, LoadError> {
+        let decoded = decode_row(id, row)?;
+        let mut state = KeyState::new();
+        state.shape = self.shapes.intern(decoded.shape)?;
+        state.set_all(&decoded.buckets);
+        let expires_at = state
+            .expires_at(&decoded.shape)
+            .max(decoded.reservations.expires_at());
+        Ok((expires_at > SlotTime::ZERO).then_some((state, Some(decoded), expires_at)))
+    }
+
+    fn put(
+        &self,
+        stripe: &mut super::stripe::Stripe,
+        id: StateId,
+        mut state: KeyState,
+        decoded: Option<Decoded>,
+    ) {
+        if let Some(decoded) = decoded
+            && !decoded.reservations.is_empty()
+        {
+            state.marks.set(Marks::RESERVED);
+            stripe.reservations.insert(id, decoded.reservations);
+        }
+        let before = super::striped::Size::of(stripe);
+        self.account_heap(0, state.heap_bytes());
+        stripe.records.insert(id, state);
+        self.account(id, stripe, &before);
+    }
+}
+
+type Read = (KeyState, Option<Decoded>, SlotTime);
