@@ -1,2 +1,36 @@
 //! IS IT WRITTEN: the store, group commit, checkpoints, recovery, and the fence that closes the
 //! node when a write fails.
+//!
+//! A directory is opened ([`rocks`]) and read ([`recovery`]); then decisions wait in [`committer`]
+//! until their commit is kept, and every few seconds a [`checkpoint`] writes what changed as state
+//! rows and drops the journal behind it. The first failed write or sync closes the [`fence`].
+
+pub(crate) mod store;
+
+pub(crate) mod committer;
+mod record;
+mod syncer;
+mod tickets;
+
+pub(crate) mod checkpoint;
+pub(crate) mod fence;
+pub(crate) mod recovery;
+pub(crate) mod watermark;
+
+pub(crate) mod memory;
+
+mod compaction;
+pub(crate) mod inspect;
+mod layout;
+mod log_frames;
+mod meta;
+pub(crate) mod open;
+pub(crate) mod rocks;
+mod scan;
+mod settings;
+
+pub(crate) use compaction::SharedSlotClock;
+pub(crate) use meta::Identity;
+
+#[cfg(test)]
+mod tests;

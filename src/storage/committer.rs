@@ -1,0 +1,241 @@
+//! Group commit: who decided waits here until the commit that holds the change is kept.
+//!
+//! A decision takes its ticket under its stripe's lock. [`Committer::kept`] then returns once the
+//! commit of that number is kept as the policy's durability says. The task that finds nobody
+//! committing commits itself, after letting the other ready tasks decide first (one yield); what
+//! they decided goes along. Tasks that come while a commit runs wait, and one of them commits next
+//! (see [`super::tickets`]). Syncs have a thread of their own ([`super::syncer`]).
+//!
+//! The invariant: no answer that waits for `Process` is released before the record that holds its
+//! change has been appended, none that waits for `Fsync` before it has been synced.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Waker;
+use std::time::Duration;
+
+use crossbeam::channel::{Receiver, Sender, TrySendError, bounded};
+use parking_lot::Mutex;
+
+use super::fence::{Fence, HalfWay, StorageFailed};
+use super::record;
+use super::store::{Operation, Store, StoreError};
+use super::syncer::Syncer;
+use super::tickets::{Goal, Places, Step, Tickets, Turn};
+use crate::limiter::policy::Durability;
+
+/// A commit record's buffer above this size is given back after use.
+const RECORD_BYTES_KEPT: usize = 1 << 20;
+
+/// The table: what has changed since the last commit.
+pub(crate) trait CommitSource: Send + Sync + 'static {
+    /// Closes the open commit: later tickets get a higher number. *Appends* to `record` all that
+    /// changed under a ticket up to the closed number (and maybe more). Never called twice at once.
+    fn take_commit(&self, record: &mut Vec<u8>) -> TakenCommit;
+}
+
+impl<C: CommitSource> CommitSource for Arc<C> {
+    fn take_commit(&self, record: &mut Vec<u8>) -> TakenCommit {
+        C::take_commit(self, record)
+    }
+}
+
+/// What [`CommitSource::take_commit`] took.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct TakenCommit {
+    /// Number of the commit.
+    pub(crate) number: u64,
+    /// Nothing had changed; the commit is not written.
+    pub(crate) empty: bool,
+}
+
+/// Commits what the source holds, syncs it, and tells who waits.
+pub(crate) struct Committer<C, S: ?Sized> {
+    source: C,
+    /// Taken out for use by the owner of the turn, never locked for long.
+    buffer: Mutex<Buffer>,
+    appended: AtomicU64,
+    appended_bytes: AtomicU64,
+    shared: Arc<Shared<S>>,
+    /// Ends the sync thread when dropped.
+    syncer: Mutex<Option<Syncer>>,
+}
+
+/// What the commits and the sync thread share.
+pub(super) struct Shared<S: ?Sized> {
+    pub(super) store: Arc<S>,
+    pub(super) fence: Arc<Fence>,
+    pub(super) tickets: Arc<Tickets<Mutex<Places>>>,
+    /// Number of the last commit record that was written, empty commits left out.
+    pub(super) written: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Buffer {
+    record: Vec<u8>,
+    wake: Vec<Waker>,
+}
+
+impl<C: CommitSource, S: Store + ?Sized> Committer<C, S> {
+    /// Starts to commit; the source's first number is above `recovered`, the last commit that
+    /// recovery found. Marks the store as not cleanly closed, and starts the sync thread, which
+    /// syncs at least every `sync_interval`.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the watermark cannot be written or the thread cannot be started.
+    pub(crate) fn start(
+        source: C,
+        store: Arc<S>,
+        fence: Arc<Fence>,
+        recovered: u64,
+        sync_interval: Duration,
+    ) -> Result<Self, StoreError> {
+        store.put_mark(recovered, false)?;
+        let (ask, asked): (Sender<()>, Receiver<()>) = bounded(1);
+        let ask_sync = move || match ask.try_send(()) {
+            // A full channel holds a request already; a closed one's thread has closed the fence.
+            Ok(()) | Err(TrySendError::Full(()) | TrySendError::Disconnected(())) => {}
+        };
+        let tickets = Arc::new(Tickets::new(recovered, Box::new(ask_sync)));
+        let shared = Arc::new(Shared {
+            store,
+            fence,
+            tickets: Arc::clone(&tickets),
+            written: AtomicU64::new(recovered),
+        });
+        shared.fence.on_close(move || tickets.close());
+        let syncer = Syncer::start(Arc::clone(&shared), asked, sync_interval)?;
+        Ok(Self {
+            source,
+            buffer: Mutex::default(),
+            appended: AtomicU64::new(0),
+            appended_bytes: AtomicU64::new(0),
+            shared,
+            syncer: Mutex::new(Some(syncer)),
+        })
+    }
+
+    /// Resolves when the commit numbered `ticket` is kept as `durability` says. Cancel safe: what
+    /// was decided is then kept by a later commit.
+    ///
+    /// # Errors
+    /// [`StorageFailed`]; the change may or may not have been kept.
+    pub(crate) async fn kept(
+        &self,
+        ticket: u64,
+        durability: Durability,
+    ) -> Result<(), StorageFailed> {
+        let goal = match durability {
+            Durability::None => return Ok(()),
+            Durability::Process => Goal::Committed,
+            Durability::Fsync => Goal::Synced,
+        };
+        self.shared.fence.check()?;
+        let tickets = &self.shared.tickets;
+        tickets.kept(ticket, goal, |turn| self.commit(turn)).await
+    }
+
+    /// Commits all that has changed until now and syncs it. For shutdown and admin requests.
+    ///
+    /// # Errors
+    /// [`StorageFailed`].
+    pub(crate) async fn flush(&self) -> Result<(), StorageFailed> {
+        let turn = self.turn().await?;
+        self.commit(turn)?;
+        self.shared.sync()
+    }
+
+    /// Commits and syncs what is left, marks the store as cleanly closed, and ends the sync
+    /// thread. Later waits fail unless their commit is kept already. The store itself stays open.
+    ///
+    /// # Errors
+    /// [`StorageFailed`] if the fence is closed; the store is then not marked as clean.
+    pub(crate) async fn close(&self) -> Result<(), StorageFailed> {
+        let turn = self.turn().await?;
+        let closed = self.append();
+        // The turn is still out, so nothing is appended behind this commit.
+        self.shared.tickets.close();
+        let syncer = self.syncer.lock().take();
+        drop(syncer);
+        turn.end(closed?, &mut Vec::new());
+        self.shared.sync()?;
+        self.shared.put_mark(true)
+    }
+
+    /// Commits written since the start.
+    pub(crate) fn commits(&self) -> u64 {
+        self.appended.load(Ordering::Relaxed)
+    }
+
+    /// Bytes of commit records written since the start.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.appended_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Number of the last commit that was appended.
+    pub(crate) fn committed(&self) -> u64 {
+        self.shared.tickets.committed()
+    }
+
+    /// Number of the last commit that was synced.
+    pub(crate) fn synced(&self) -> u64 {
+        self.shared.tickets.synced()
+    }
+
+    /// Where the changes come from.
+    pub(crate) fn source(&self) -> &C {
+        &self.source
+    }
+
+    async fn turn(&self) -> Result<Turn<'_, Mutex<Places>>, StorageFailed> {
+        self.shared.fence.check()?;
+        match self.shared.tickets.wait(u64::MAX, Goal::Committed).await? {
+            Step::Turn(turn) => Ok(turn),
+            // No commit reaches this ticket.
+            Step::Kept => Err(StorageFailed),
+        }
+    }
+
+    fn commit(&self, turn: Turn<'_, Mutex<Places>>) -> Result<(), StorageFailed> {
+        let number = self.append()?;
+        let mut wake = std::mem::take(&mut self.buffer.lock().wake);
+        turn.end(number, &mut wake);
+        self.buffer.lock().wake = wake;
+        Ok(())
+    }
+
+    /// Takes what has changed and appends it; the number of the commit. The caller has the turn.
+    fn append(&self) -> Result<u64, StorageFailed> {
+        let shared = &*self.shared;
+        shared.fence.check()?;
+        let mut record = std::mem::take(&mut self.buffer.lock().record);
+        record::begin(&mut record);
+        let half_way = HalfWay::new(&shared.fence, Operation::Append);
+        let taken = self.source.take_commit(&mut record);
+        if !taken.empty {
+            let previous = shared.written.load(Ordering::Relaxed);
+            record::seal(&mut record, taken.number, previous);
+            if let Err(error) = shared.store.append_commit(taken.number, &record) {
+                half_way.done();
+                return Err(shared.fence.close(error));
+            }
+            shared.written.store(taken.number, Ordering::Release);
+            self.appended.fetch_add(1, Ordering::Relaxed);
+            let bytes = u64::try_from(record.len()).unwrap_or(u64::MAX);
+            self.appended_bytes.fetch_add(bytes, Ordering::Relaxed);
+        }
+        half_way.done();
+        record.shrink_to(RECORD_BYTES_KEPT);
+        self.buffer.lock().record = record;
+        Ok(taken.number)
+    }
+}
+
+impl<C, S: ?Sized> fmt::Debug for Committer<C, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Committer")
+            .field("tickets", &self.shared.tickets)
+            .finish_non_exhaustive()
+    }
+}

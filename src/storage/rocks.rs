@@ -1,0 +1,351 @@
+//! The store on RocksDB.
+//!
+//! Every write goes through the write-ahead log, so that what survives a power loss is a prefix of
+//! all writes, whichever column family they went to. Only `meta` values and the drop of the journal
+//! wait for a sync of their own.
+
+use std::fmt;
+use std::fs::File;
+
+use parking_lot::{Mutex, RwLock};
+use rocksdb::{ColumnFamily, DB, ErrorKind, WriteBatch, WriteOptions};
+
+use super::meta::{self, FORMAT_VERSION, Identity};
+use super::scan::scan;
+use super::settings::{JOURNAL, META, STATE};
+use super::store::{Found, Operation, Scan, StateRow, Store, StoreError};
+use super::watermark::{Mark, Watermark};
+use crate::types::{BootCounter, StateId};
+
+/// The store of a node: one directory, one process.
+pub(crate) struct RocksStore {
+    /// Gone once closed. The lock is held for reading by every call, so closing waits for them.
+    open: RwLock<Option<OpenDb>>,
+    found: Found,
+    identity: Identity,
+    boots: BootCounter,
+}
+
+struct OpenDb {
+    db: DB,
+    /// Absent if the database is open for reading only. Locked by the sync thread only, but for
+    /// opening and closing.
+    watermark: Option<Mutex<Watermark>>,
+    /// Keeps other processes out; freed after the database is closed (fields drop in order).
+    _lock: Option<File>,
+}
+
+/// What a store is made of.
+pub(super) struct Parts {
+    pub(super) db: DB,
+    /// Absent, as the lock is, if the database is open for reading only.
+    pub(super) watermark: Option<Watermark>,
+    pub(super) lock: Option<File>,
+    pub(super) found: Found,
+    pub(super) identity: Identity,
+}
+
+impl RocksStore {
+    pub(super) fn new(parts: Parts) -> Self {
+        let open = OpenDb {
+            db: parts.db,
+            watermark: parts.watermark.map(Mutex::new),
+            _lock: parts.lock,
+        };
+        Self {
+            open: RwLock::new(Some(open)),
+            found: parts.found,
+            identity: parts.identity,
+            boots: BootCounter::default(),
+        }
+    }
+
+    /// Who the node of this directory is.
+    pub(crate) fn identity(&self) -> Identity {
+        self.identity
+    }
+
+    /// How often a node was started on this directory, this time included.
+    pub(crate) fn boots(&self) -> BootCounter {
+        self.boots
+    }
+
+    pub(super) fn found_mut(&mut self) -> &mut Found {
+        &mut self.found
+    }
+
+    pub(super) fn wake(&mut self, identity: Identity, boots: BootCounter) {
+        self.identity = identity;
+        self.boots = boots;
+    }
+
+    /// Whether the database holds nothing at all: its creation was interrupted.
+    pub(super) fn is_blank(&self) -> Result<bool, StoreError> {
+        self.with(|open| {
+            for name in [META, JOURNAL, STATE] {
+                let mut rows = open.db.raw_iterator_cf(open.family(name)?);
+                rows.seek_to_first();
+                rows.status()
+                    .map_err(|error| of_rocks(Operation::Read, error))?;
+                if rows.valid() {
+                    return Ok(false);
+                }
+            }
+            Ok(true)
+        })
+    }
+
+    /// Visits the names of all meta values, and whether each can be read.
+    pub(super) fn scan_meta(
+        &self,
+        visit: &mut dyn FnMut(&str, bool),
+    ) -> Result<Scan<()>, StoreError> {
+        self.with(|open| {
+            let mut rows = open.db.raw_iterator_cf(open.family(META)?);
+            rows.seek_to_first();
+            while let Some((name, stored)) = rows.item() {
+                let name = String::from_utf8_lossy(name);
+                visit(&name, meta::unwrap(&name, stored).is_some());
+                rows.next();
+            }
+            Ok(match rows.status() {
+                Ok(()) => Scan::Whole,
+                Err(_) => Scan::Broken {
+                    after: None,
+                    before: None,
+                },
+            })
+        })
+    }
+
+    /// Writes who the node is, all or nothing.
+    pub(super) fn put_birth(&self, newborn: &Identity) -> Result<(), StoreError> {
+        self.with(|open| {
+            let family = open.family(META)?;
+            let mut batch = WriteBatch::default();
+            let values: [(&str, Vec<u8>); 3] = [
+                (meta::FORMAT, FORMAT_VERSION.to_le_bytes().to_vec()),
+                (meta::IDENTITY, newborn.encode()),
+                (meta::BOOTS, 0_u64.to_le_bytes().to_vec()),
+            ];
+            for (name, value) in values {
+                batch.put_cf(family, name, meta::wrap(name, &value));
+            }
+            let failed = |error| of_rocks(Operation::PutMeta, error);
+            open.db.write_opt(batch, &synced()).map_err(failed)?;
+            // Into a file at once, so that no damage to a log takes the identity with it.
+            open.db.flush_cf(family).map_err(failed)
+        })
+    }
+
+    fn with<T>(
+        &self,
+        call: impl FnOnce(&OpenDb) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        call(self.open.read().as_ref().ok_or(StoreError::Closed)?)
+    }
+
+    #[cfg(test)]
+    pub(super) fn compact_states(&self) {
+        let compacted = self.with(|open| {
+            let family = open.family(STATE)?;
+            open.db.flush_cf(family).unwrap();
+            open.db.compact_range_cf::<&[u8], &[u8]>(family, None, None);
+            Ok(())
+        });
+        compacted.unwrap();
+    }
+}
+
+impl OpenDb {
+    fn family(&self, name: &'static str) -> Result<&ColumnFamily, StoreError> {
+        // All three are opened with the database, so this is never `None`.
+        self.db.cf_handle(name).ok_or(StoreError::Closed)
+    }
+}
+
+impl Store for RocksStore {
+    fn found(&self) -> Found {
+        self.found
+    }
+
+    fn meta(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        let unreadable = || StoreError::MetaUnreadable {
+            name: name.to_owned(),
+        };
+        self.with(|open| match open.db.get_cf(open.family(META)?, name) {
+            Ok(None) => Ok(None),
+            Ok(Some(stored)) => meta::unwrap(name, &stored).ok_or_else(unreadable).map(Some),
+            Err(error) if error.kind() == ErrorKind::Corruption => Err(unreadable()),
+            Err(error) => Err(of_rocks(Operation::Read, error)),
+        })
+    }
+
+    fn put_meta(&self, name: &str, value: &[u8]) -> Result<(), StoreError> {
+        self.with(|open| {
+            let stored = meta::wrap(name, value);
+            let put = open
+                .db
+                .put_cf_opt(open.family(META)?, name, stored, &synced());
+            put.map_err(|error| of_rocks(Operation::PutMeta, error))
+        })
+    }
+
+    fn append_commit(&self, number: u64, record: &[u8]) -> Result<(), StoreError> {
+        self.with(|open| {
+            let put = open
+                .db
+                .put_cf(open.family(JOURNAL)?, number.to_be_bytes(), record);
+            put.map_err(|error| of_rocks(Operation::Append, error))
+        })
+    }
+
+    fn sync(&self) -> Result<(), StoreError> {
+        self.with(|open| {
+            let flushed = open.db.flush_wal(true);
+            flushed.map_err(|error| of_rocks(Operation::Sync, error))
+        })
+    }
+
+    fn put_states(&self, rows: &[StateRow]) -> Result<(), StoreError> {
+        self.with(|open| {
+            let family = open.family(STATE)?;
+            let mut batch = WriteBatch::default();
+            for (id, row) in rows {
+                batch.put_cf(family, id.to_bytes(), row);
+            }
+            let written = open.db.write(batch);
+            written.map_err(|error| of_rocks(Operation::PutStates, error))
+        })
+    }
+
+    fn state(&self, id: StateId) -> Result<Option<Vec<u8>>, StoreError> {
+        self.with(|open| {
+            let row = open.db.get_cf(open.family(STATE)?, id.to_bytes());
+            row.map_err(|error| of_rocks(Operation::Read, error))
+        })
+    }
+
+    fn scan_states(
+        &self,
+        visit: &mut dyn FnMut(StateId, &[u8]),
+    ) -> Result<Scan<StateId>, StoreError> {
+        self.with(|open| scan(&open.db, open.family(STATE)?, state_id, visit))
+    }
+
+    fn scan_journal(&self, visit: &mut dyn FnMut(u64, &[u8])) -> Result<Scan<u64>, StoreError> {
+        self.with(|open| scan(&open.db, open.family(JOURNAL)?, commit_number, visit))
+    }
+
+    fn drop_journal(&self, through: u64) -> Result<(), StoreError> {
+        let floor = self.journal_floor()?;
+        if through <= floor {
+            return Ok(());
+        }
+        self.with(|open| {
+            let failed = |error| of_rocks(Operation::DropJournal, error);
+            let journal = open.family(JOURNAL)?;
+            let stored = meta::wrap(meta::JOURNAL_FLOOR, &through.to_le_bytes());
+            let (first, last) = (0_u64.to_be_bytes(), through.to_be_bytes());
+            let mut batch = WriteBatch::default();
+            batch.delete_range_cf(journal, first, through.saturating_add(1).to_be_bytes());
+            batch.put_cf(open.family(META)?, meta::JOURNAL_FLOOR, stored);
+            // Synced, and with it the rows that replace the records: deleting the files cannot be
+            // undone by a power loss.
+            open.db.write_opt(batch, &synced()).map_err(failed)?;
+            open.db
+                .delete_file_in_range_cf(journal, first, last)
+                .map_err(failed)
+        })
+    }
+
+    fn journal_floor(&self) -> Result<u64, StoreError> {
+        let unreadable = || StoreError::MetaUnreadable {
+            name: meta::JOURNAL_FLOOR.to_owned(),
+        };
+        match self.meta(meta::JOURNAL_FLOOR)? {
+            None => Ok(0),
+            Some(value) => Ok(u64::from_le_bytes(
+                value.try_into().map_err(|_| unreadable())?,
+            )),
+        }
+    }
+
+    fn put_mark(&self, synced: u64, clean: bool) -> Result<(), StoreError> {
+        let boot = self.found.boot;
+        self.with(|open| {
+            let watermark = open.watermark.as_ref().ok_or(StoreError::Closed)?;
+            let put = watermark.lock().put(Mark {
+                synced,
+                clean,
+                boot,
+            });
+            put.map_err(|error| of_io(Operation::PutMark, error))
+        })
+    }
+
+    fn close(&self) -> Result<(), StoreError> {
+        let synced = self.sync();
+        let open = self.open.write().take();
+        drop(open);
+        match synced {
+            Err(StoreError::Closed) => Ok(()),
+            synced => synced,
+        }
+    }
+}
+
+fn state_id(key: &[u8]) -> Option<StateId> {
+    key.try_into().ok().map(StateId::from_bytes)
+}
+
+fn commit_number(key: &[u8]) -> Option<u64> {
+    key.try_into().ok().map(u64::from_be_bytes)
+}
+
+fn synced() -> WriteOptions {
+    let mut options = WriteOptions::default();
+    options.set_sync(true);
+    options
+}
+
+pub(super) fn of_rocks(operation: Operation, error: rocksdb::Error) -> StoreError {
+    let text = error.to_string();
+    if text.contains("No space left on device") || text.contains("Disk quota exceeded") {
+        return StoreError::Full {
+            operation,
+            source: error.into(),
+        };
+    }
+    if operation == Operation::Read && error.kind() == ErrorKind::Corruption {
+        return StoreError::Unreadable {
+            source: error.into(),
+        };
+    }
+    StoreError::Failed {
+        operation,
+        source: error.into(),
+    }
+}
+
+fn of_io(operation: Operation, error: std::io::Error) -> StoreError {
+    if error.kind() == std::io::ErrorKind::StorageFull {
+        return StoreError::Full {
+            operation,
+            source: error.into(),
+        };
+    }
+    StoreError::Failed {
+        operation,
+        source: error.into(),
+    }
+}
+
+impl fmt::Debug for RocksStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RocksStore")
+            .field("found", &self.found)
+            .field("identity", &self.identity)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,9 @@
+//! What storage promises, shown: over both stores, under every schedule, and on damaged disks.
+
+mod conformance;
+mod damage;
+mod directory;
+mod group_commit;
+mod opening;
+mod recovering;
+mod schedules;
