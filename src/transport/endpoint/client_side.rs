@@ -1,0 +1,50 @@
+//! The client's endpoint.
+
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+
+use quinn::crypto::rustls::QuicClientConfig;
+use quinn::{ClientConfig, Endpoint, EndpointConfig, TokioRuntime};
+
+use super::settings::{client_transport, socket};
+use crate::transport::tls::{Credentials, client_tls};
+use crate::transport::{CertError, TransportError};
+
+/// How a client connects with `credentials` and speaks `alpn`.
+///
+/// # Errors
+/// [`CertError::Tls`], if the TLS library refuses the credentials.
+pub(crate) fn client_config(
+    credentials: &Credentials,
+    alpn: &[u8],
+) -> Result<ClientConfig, CertError> {
+    let tls = QuicClientConfig::try_from(client_tls(credentials, alpn)?)
+        .map_err(|error| rustls::Error::General(error.to_string()))?;
+    let mut config = ClientConfig::new(Arc::new(tls));
+    config.transport_config(Arc::new(client_transport()));
+    Ok(config)
+}
+
+/// An endpoint on a free port from which `remote`, and others of its address family, can be
+/// reached. A node spreads connections over its runtimes by the client's port, so a client that
+/// wants to keep several of them busy needs several endpoints.
+///
+/// Must be called inside a tokio runtime, which drives it.
+///
+/// # Errors
+/// [`TransportError::Socket`].
+pub(crate) fn client_endpoint(remote: SocketAddr) -> Result<Endpoint, TransportError> {
+    let address: SocketAddr = if remote.is_ipv6() {
+        (Ipv6Addr::UNSPECIFIED, 0).into()
+    } else {
+        (Ipv4Addr::UNSPECIFIED, 0).into()
+    };
+    let socket = socket(address, false)?;
+    Endpoint::new(
+        EndpointConfig::default(),
+        None,
+        socket.into(),
+        Arc::new(TokioRuntime),
+    )
+    .map_err(|source| TransportError::Socket { address, source })
+}

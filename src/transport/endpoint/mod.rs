@@ -1,0 +1,11 @@
+//! QUIC endpoints: sockets, and how connections behave on them.
+
+mod client_side;
+#[cfg(feature = "server")]
+mod server_side;
+mod settings;
+
+pub(crate) use client_side::{client_config, client_endpoint};
+#[cfg(feature = "server")]
+pub(crate) use server_side::{ServerSetup, bind};
+pub(crate) use settings::STREAMS_MAX;

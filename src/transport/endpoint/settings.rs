@@ -1,0 +1,104 @@
+//! How connections behave: time limits, windows, packet sizes; each with its reason.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use quinn::{MtuDiscoveryConfig, TransportConfig, VarInt};
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::transport::TransportError;
+
+/// A connection on which nothing arrives for so long is given up. Clients say something every
+/// [`KEEP_ALIVE`], so that only a dead or unreachable one gets here.
+const IDLE_TIMEOUT_MS: u32 = 30_000;
+
+/// How often a client that has nothing to say shows that it lives: three times an idle timeout.
+const KEEP_ALIVE: Duration = Duration::from_secs(10);
+
+/// Streams that a peer may have open on a connection at once. The client library uses a few for
+/// all its requests; an admin connection one a command.
+pub(crate) const STREAMS_MAX: u32 = 16;
+
+/// Bytes that a peer may send ahead on one stream: four of the largest frames, so that a large
+/// batch never waits for a window update.
+const STREAM_WINDOW_BYTES: u32 = 256 * 1024;
+
+/// Bytes that a peer may send ahead on all streams of a connection.
+const CONNECTION_WINDOW_BYTES: u32 = 512 * 1024;
+
+/// Bytes sent and not yet acknowledged that a connection holds in memory. Together with
+/// [`CONNECTION_WINDOW_BYTES`] this bounds what one peer can make a node hold. At a round trip of
+/// 50 ms it still carries over 100,000 answers a second.
+const SEND_WINDOW_BYTES: u64 = 256 * 1024;
+
+/// Size of the first packets: what every path of QUIC must carry. Larger ones are probed for, so
+/// that no path silently drops a handshake.
+const INITIAL_MTU: u16 = 1200;
+
+/// Largest packet that is probed for: Ethernet less the headers. Loopback would carry 64 KiB, but
+/// what is in flight is small: with packets of up to 8900 bytes a trial (50 connections, 16 checks
+/// each) showed no difference beyond its noise. The same goes for fewer acknowledgements
+/// (`ack_frequency_config`), which is therefore left alone.
+const MTU_MAX: u16 = 1452;
+
+/// Buffers that are asked of the system for each socket, enough for some milliseconds of a full
+/// load in one runtime's pause. The system may give less (`net.core.rmem_max`).
+const SOCKET_BUFFER_BYTES: usize = 4 * 1024 * 1024;
+
+/// The behaviour of connections at either end.
+pub(super) fn transport() -> TransportConfig {
+    let mut mtu = MtuDiscoveryConfig::default();
+    mtu.upper_bound(MTU_MAX);
+    let mut config = TransportConfig::default();
+    config
+        .max_concurrent_bidi_streams(VarInt::from_u32(STREAMS_MAX))
+        .max_concurrent_uni_streams(VarInt::from_u32(0))
+        .datagram_receive_buffer_size(None)
+        .max_idle_timeout(Some(VarInt::from_u32(IDLE_TIMEOUT_MS).into()))
+        .stream_receive_window(VarInt::from_u32(STREAM_WINDOW_BYTES))
+        .receive_window(VarInt::from_u32(CONNECTION_WINDOW_BYTES))
+        .send_window(SEND_WINDOW_BYTES)
+        .initial_mtu(INITIAL_MTU)
+        .mtu_discovery_config(Some(mtu));
+    config
+}
+
+/// The same for a client, which shows that it lives.
+pub(super) fn client_transport() -> TransportConfig {
+    let mut config = transport();
+    config
+        .max_concurrent_bidi_streams(VarInt::from_u32(0))
+        .keep_alive_interval(Some(KEEP_ALIVE));
+    config
+}
+
+/// A socket that is bound to `address`; `share_port` lets others be bound to it too.
+pub(super) fn socket(address: SocketAddr, share_port: bool) -> Result<Socket, TransportError> {
+    open(address, share_port).map_err(|source| match source.kind() {
+        std::io::ErrorKind::AddrInUse => TransportError::AddressInUse { address },
+        _other => TransportError::Socket { address, source },
+    })
+}
+
+fn open(address: SocketAddr, share_port: bool) -> std::io::Result<Socket> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::DGRAM,
+        Some(Protocol::UDP),
+    )?;
+    if share_port {
+        socket.set_reuse_port(true)?;
+    }
+    // Smaller buffers work too, only less smoothly.
+    for outcome in [
+        socket.set_recv_buffer_size(SOCKET_BUFFER_BYTES),
+        socket.set_send_buffer_size(SOCKET_BUFFER_BYTES),
+    ] {
+        if let Err(error) = outcome {
+            tracing::debug!(%error, "socket buffers keep their size");
+        }
+    }
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    Ok(socket)
+}
