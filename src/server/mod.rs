@@ -1,5 +1,33 @@
 //! A REQUEST COMES IN: QUIC connections and streams, bounds, deadlines, coalesced writes.
+//!
+//! The way of a read, on a stream of `drl-client/1`:
+//!
+//! 1. [`stream`] takes everything that has arrived, without waiting for more.
+//! 2. [`round`] reads the whole frames in it, turns away what is too late or too much
+//!    ([`admission`]), and has the [`Service`] decide all their checks as one batch.
+//! 3. Answers that need no sync wait together for the commit and leave in one write.
+//! 4. Answers that wait for a sync are parked ([`parked`]) while the stream goes on reading.
+//!
+//! Requests in flight on one stream are answered in any order; so are they decided: in one read,
+//! commands come before checks. Who wants an order waits for the answer.
+//!
+//! One connection's mistakes end that stream or connection and touch no other. [`bounds`] names
+//! everything that is bounded, and [`quic`] accepts connections and shuts down.
 
+mod admin;
+mod admission;
+mod bounds;
+mod connection;
+mod encode;
+mod hello;
+mod parked;
+mod quic;
+mod round;
 mod service;
+mod stream;
+#[cfg(test)]
+mod tests;
 
+pub(crate) use bounds::Bounds;
+pub(crate) use quic::Server;
 pub(crate) use service::{Answer, Service, Wait};

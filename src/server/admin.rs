@@ -1,0 +1,146 @@
+//! One stream of an admin connection: one request, one answer.
+
+use std::sync::Arc;
+
+use quinn::{RecvStream, SendStream};
+use tokio::time::timeout;
+
+use super::bounds::ROUND_BYTES_MAX;
+use super::encode::Outcome;
+use super::quic::Server;
+use super::round::command_answer;
+use super::service::{Answer, Service, Wait};
+use super::stream::End;
+use crate::protocol::admin::{AdminRequest, AdminResponse};
+use crate::protocol::client::{RequestBody, ResponseBody};
+use crate::protocol::error::WireError;
+use crate::protocol::frame::{
+    ADMIN_ANSWER_BYTES_MAX, FrameBuffer, FrameError, decode, encode_within,
+};
+use crate::transport::CloseCode;
+
+/// Reads the request, has it carried out, and answers.
+pub(super) async fn serve<S: Service>(
+    server: Arc<Server<S>>,
+    mut send: SendStream,
+    mut receive: RecvStream,
+) -> End {
+    let bounds = server.admission().bounds;
+    let mut buffer = FrameBuffer::default();
+    let request = timeout(bounds.slow_frame_timeout, read(&mut receive, &mut buffer)).await;
+    let frame = match request {
+        Ok(Ok(())) => buffer.take(),
+        Ok(Err(end)) => return reset(end, &mut send),
+        Err(_elapsed) => return reset(End::Reset(CloseCode::SlowFrame), &mut send),
+    };
+    let answer = match frame.ok().flatten().map(decode::<AdminRequest<'_>>) {
+        Some(Ok(request)) => carry_out(server.service(), request).await,
+        Some(Err(error)) => failed(error.to_string()),
+        None => return reset(End::Reset(CloseCode::BadFrame), &mut send),
+    };
+    match timeout(bounds.slow_reader_timeout, write(&mut send, &answer)).await {
+        Ok(end) => end,
+        Err(_elapsed) => End::Close(CloseCode::SlowReader),
+    }
+}
+
+/// Reads until a whole frame is there.
+async fn read(receive: &mut RecvStream, buffer: &mut FrameBuffer) -> Result<(), End> {
+    loop {
+        match buffer.frames().next() {
+            Some(Ok(_)) => return Ok(()),
+            Some(Err(_too_large)) => return Err(End::Reset(CloseCode::BadFrame)),
+            None => {}
+        }
+        match receive.read_chunk(ROUND_BYTES_MAX, true).await {
+            Ok(Some(piece)) => buffer.push(&piece.bytes),
+            Ok(None) => return Err(End::Reset(CloseCode::BadFrame)),
+            Err(_gone) => return Err(End::Lost),
+        }
+    }
+}
+
+async fn carry_out<S: Service>(service: &S, request: AdminRequest<'_>) -> AdminResponse {
+    let body = match request {
+        AdminRequest::Client(body) => body,
+        AdminRequest::Inspect(_) | AdminRequest::Policies | AdminRequest::Status => {
+            return service.admin(&request);
+        }
+    };
+    let mut answers = Vec::new();
+    let (body, wait) = match &body {
+        RequestBody::Check(asks) => {
+            service.check(asks, &mut answers);
+            return decided(service, answers).await;
+        }
+        RequestBody::Peek(asks) => {
+            service.peek(asks, &mut answers);
+            return decided(service, answers).await;
+        }
+        RequestBody::Refund { .. }
+        | RequestBody::Reserve { .. }
+        | RequestBody::Settle { .. }
+        | RequestBody::Cancel { .. }
+        | RequestBody::Reset { .. } => service.command(&body),
+    };
+    let Some(wait) = wait else {
+        return AdminResponse::Client(body);
+    };
+    AdminResponse::Client(match service.kept(wait).await {
+        Ok(()) => body,
+        Err(error) => command_answer(&body, Some(wait), Outcome::Lost(&error)),
+    })
+}
+
+/// The answer to checks, once what they granted is kept.
+async fn decided<S: Service>(service: &S, answers: Vec<Answer>) -> AdminResponse {
+    let wait = answers
+        .iter()
+        .filter_map(|answer| answer.wait)
+        .reduce(Wait::join);
+    let kept = match wait {
+        Some(wait) => service.kept(wait).await,
+        None => Ok(()),
+    };
+    let lost = kept.err();
+    let each = answers.into_iter().map(|answer| match &lost {
+        Some(error) if answer.is_withheld() => Err(error.clone()),
+        Some(_) | None => answer.decision,
+    });
+    AdminResponse::Client(ResponseBody::Decisions(each.collect()))
+}
+
+async fn write(send: &mut SendStream, answer: &AdminResponse) -> End {
+    let mut frame = Vec::new();
+    match encode_within(ADMIN_ANSWER_BYTES_MAX, answer, &mut frame) {
+        Ok(()) => {}
+        Err(FrameError::TooLarge { max }) => {
+            let short = failed(format!("the answer has more than {max} bytes"));
+            if encode_within(max, &short, &mut frame).is_err() {
+                return End::Reset(CloseCode::Interrupted);
+            }
+        }
+        Err(error @ (FrameError::Undecodable(_) | FrameError::Trailing { .. })) => {
+            tracing::error!(%error, "an answer cannot be sent");
+            return End::Reset(CloseCode::Interrupted);
+        }
+    }
+    if send.write_all(&frame).await.is_err() || send.finish().is_err() {
+        return End::Lost;
+    }
+    match send.stopped().await {
+        Ok(_) => End::Finished,
+        Err(_) => End::Lost,
+    }
+}
+
+fn failed(reason: String) -> AdminResponse {
+    AdminResponse::Failed(WireError::Malformed { reason })
+}
+
+fn reset(end: End, send: &mut SendStream) -> End {
+    if let End::Reset(code) = end {
+        drop(send.reset(code.number()));
+    }
+    end
+}

@@ -1,0 +1,143 @@
+//! One connection: handshake, role, hello, then its streams until it ends or the node stops.
+
+use std::sync::Arc;
+
+use quinn::{Connection, Incoming};
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::timeout;
+
+use super::admission::Counted;
+use super::quic::{Presence, Server};
+use super::service::Service;
+use super::stream::{End, Stream};
+use super::{admin, hello};
+use crate::protocol::frame::FrameBuffer;
+use crate::transport::CloseCode;
+use crate::transport::tls::{Alpn, Peer};
+
+/// Serves a newcomer to the end of its connection.
+pub(super) async fn serve<S: Service>(
+    presence: Presence<S>,
+    incoming: Incoming,
+    handshake: Counted,
+) {
+    let server = &presence.server;
+    let address = incoming.remote_address();
+    let limit = server.admission().bounds.handshake_timeout;
+    let shaken = timeout(limit, async { incoming.accept()?.await });
+    let connection = tokio::select! {
+        shaken = shaken => match shaken {
+            Ok(Ok(connection)) => connection,
+            Ok(Err(error)) => {
+                tracing::debug!(peer = %address, %error, "handshake failed");
+                return;
+            }
+            Err(_elapsed) => {
+                tracing::debug!(peer = %address, "handshake took too long");
+                return;
+            }
+        },
+        () = server.stopping().begun() => return,
+    };
+    drop(handshake);
+    let code = match admitted(&connection) {
+        Some(alpn) => serve_streams(server, &connection, alpn).await,
+        None => Some(CloseCode::RoleRefused),
+    };
+    match code {
+        Some(code @ CloseCode::SlowReader) => {
+            tracing::warn!(peer = %address, "connection closed: {code}");
+        }
+        Some(code) => tracing::debug!(peer = %address, "connection closed: {code}"),
+        None => tracing::debug!(peer = %address, "connection ended by its peer"),
+    }
+    if let Some(code) = code {
+        connection.close(code.number(), code.as_str().as_bytes());
+    }
+}
+
+/// The protocol, if the peer's certificate has a role that may speak it.
+fn admitted(connection: &Connection) -> Option<Alpn> {
+    let alpn = Alpn::of(connection)?;
+    let peer = Peer::of(connection);
+    if alpn.admits(peer) {
+        return Some(alpn);
+    }
+    tracing::debug!(peer = %connection.remote_address(), ?peer, needed = %alpn.needed(), "role refused");
+    None
+}
+
+/// Serves all streams; returns the code to close the connection with, unless it is gone already.
+async fn serve_streams<S: Service>(
+    server: &Arc<Server<S>>,
+    connection: &Connection,
+    alpn: Alpn,
+) -> Option<CloseCode> {
+    let stopping = server.stopping();
+    let mut stop = std::pin::pin!(stopping.begun());
+    let greeted = tokio::select! {
+        greeted = hello::exchange(server, connection) => match greeted {
+            Ok(greeted) => greeted,
+            Err(code) => return Some(code),
+        },
+        () = stop.as_mut() => return Some(CloseCode::ShuttingDown),
+    };
+    let mut streams = JoinSet::new();
+    match alpn {
+        Alpn::Client => {
+            let (send, receive, buffer) = greeted;
+            let stream = Stream::new(Arc::clone(server), send, receive, buffer);
+            streams.spawn(stream.serve(stopping.clone()));
+        }
+        Alpn::Admin => drop(greeted),
+    }
+    loop {
+        tokio::select! {
+            biased;
+            () = stop.as_mut() => break,
+            Some(ended) = streams.join_next(), if !streams.is_empty() => {
+                if let Some(code) = close_for(&ended) {
+                    return Some(code);
+                }
+            }
+            accepted = connection.accept_bi() => {
+                let Ok((send, receive)) = accepted else {
+                    return None;
+                };
+                match alpn {
+                    Alpn::Client => {
+                        let buffer = FrameBuffer::default();
+                        let stream = Stream::new(Arc::clone(server), send, receive, buffer);
+                        streams.spawn(stream.serve(stopping.clone()));
+                    }
+                    Alpn::Admin => {
+                        streams.spawn(admin::serve(Arc::clone(server), send, receive));
+                    }
+                }
+            }
+        }
+    }
+    // Each stream answers what it has read and ends; the node's drain time bounds this.
+    while let Some(ended) = streams.join_next().await {
+        if let Some(code) = close_for(&ended) {
+            return Some(code);
+        }
+    }
+    Some(CloseCode::ShuttingDown)
+}
+
+/// The code to close the connection with because of how a stream ended.
+fn close_for(ended: &Result<End, JoinError>) -> Option<CloseCode> {
+    match ended {
+        Ok(End::Close(code)) => Some(*code),
+        Ok(End::Reset(code)) => {
+            tracing::debug!(%code, "stream reset");
+            None
+        }
+        Ok(End::Finished | End::Lost) => None,
+        Err(error) => {
+            tracing::error!(%error, "a stream's task failed; this is a bug");
+            Some(CloseCode::Interrupted)
+        }
+    }
+}
