@@ -1,1 +1,33 @@
-//! WHAT THE OPERATOR WANTS: `node.toml` and `limits.toml`, read with every mistake reported at its place.
+//! WHAT THE OPERATOR WANTS: `node.toml` and `limits.toml`, read with every mistake reported at its
+//! place.
+//!
+//! A file is either wholly good or not used at all. [`ConfigError`] holds all its mistakes at once,
+//! each as `file:line:column: error: …` with the line and, where there is one, a hint.
+
+mod diagnostic;
+mod keys;
+mod limits;
+mod node;
+mod node_file;
+mod quantities;
+mod reader;
+mod redundant;
+mod reload;
+mod render;
+mod source;
+mod suggest;
+mod units;
+mod validate;
+
+pub use diagnostic::{Checked, ConfigError, Diagnostic, Place, Severity};
+pub use node::{
+    AfterPowerLoss, ClockConfig, LogConfig, NodeConfig, NodeOverrides, ServerConfig, StorageConfig,
+    TableConfig,
+};
+pub use reload::{PolicyFile, Watch};
+pub use render::render_policies;
+pub use units::{UnitError, format_bytes, format_duration, parse_bytes, parse_duration};
+pub use validate::{FileKind, validate};
+
+#[cfg(test)]
+mod samples;
