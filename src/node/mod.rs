@@ -1,1 +1,26 @@
-//! THE COMPOSITION ROOT: builds a node from its configuration; the only room that knows every other.
+//! THE COMPOSITION ROOT: builds a node from its configuration; the only room that knows every
+//! other, the only one that reads time ([`clock`]).
+
+pub mod clock;
+
+mod data_dir;
+mod engine;
+mod journal;
+mod policies;
+mod service;
+mod stamp;
+mod start;
+mod status;
+mod upkeep;
+
+mod error;
+mod limiter;
+mod run;
+
+pub use data_dir::{DataReport, DirectoryError, read_data_dir};
+pub use error::StartError;
+pub use limiter::{CheckError, Limiter, LimiterOptions};
+pub use run::{Node, NodeOptions};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,216 @@
+//! A whole node: an engine, its upkeep, and servers on as many runtimes as there are workers.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::runtime::Builder;
+
+use super::clock;
+use super::engine::Engine;
+use super::error::StartError;
+use super::start::EngineOptions;
+use super::upkeep::{Checkpoints, UpkeepThread};
+use crate::config::AfterPowerLoss;
+use crate::limiter::policy::PolicySet;
+use crate::protocol::error::WireError;
+use crate::server::{Bounds, Server};
+use crate::transport::endpoint::{ServerSetup, bind};
+use crate::transport::tls::{ClientAuth, Credentials};
+
+/// How a [`Node`] is to run. The command line's `ratelimitd serve` fills it from `node.toml`.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct NodeOptions {
+    /// Address to listen on; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// The node's certificate and the authority that it trusts.
+    pub credentials: Credentials,
+    /// Answer clients without a certificate too. Default: no.
+    pub insecure: bool,
+    /// Threads that serve; 0 (the default): one a core.
+    pub workers: usize,
+    /// Where to keep counts; `None`: in memory only.
+    pub data_dir: Option<PathBuf>,
+    /// Make the directory if it is missing or empty. Default: no.
+    pub create: bool,
+    /// Most keys in memory; default 10 million.
+    pub max_keys: u64,
+    /// Most bytes of key states in memory; default 2 GiB.
+    pub max_memory_bytes: u64,
+    /// Longest time that a grant of durability `process` stays unsynced; default 1 s.
+    pub sync_interval: Duration,
+    /// How often changed states are written so that the journal can be dropped; default 5 s.
+    pub checkpoint_interval: Duration,
+    /// Bytes of commit records after which that is done at once; default 64 MiB.
+    pub checkpoint_bytes: u64,
+    /// By how much wall clocks may be wrong over a reboot; `None` credits no time. Default 5 s.
+    pub max_clock_error: Option<Duration>,
+    /// What to do after a start that follows a possible power loss.
+    pub after_power_loss: AfterPowerLoss,
+    /// Most connections; default 10,000.
+    pub max_connections: usize,
+    /// Most checks of one stream whose answers wait for a sync; default 8192.
+    pub max_in_flight: usize,
+}
+
+impl NodeOptions {
+    /// A node with these credentials on a free port of the loopback address, counting in memory.
+    pub fn new(credentials: Credentials) -> Self {
+        let bounds = Bounds::default();
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            credentials,
+            insecure: false,
+            workers: 0,
+            data_dir: None,
+            create: false,
+            max_keys: 10_000_000,
+            max_memory_bytes: 2 << 30,
+            sync_interval: Duration::from_secs(1),
+            checkpoint_interval: Duration::from_secs(5),
+            checkpoint_bytes: 64 << 20,
+            max_clock_error: Some(Duration::from_secs(5)),
+            after_power_loss: AfterPowerLoss::Accept,
+            max_connections: bounds.connections_max,
+            max_in_flight: bounds.in_flight_max,
+        }
+    }
+
+    fn bounds(&self) -> Bounds {
+        Bounds {
+            connections_max: self.max_connections,
+            in_flight_max: self.max_in_flight,
+            ..Bounds::default()
+        }
+    }
+}
+
+/// A running node. Dropped, it stops at once, as after a crash.
+#[derive(Debug)]
+pub struct Node {
+    engine: Arc<Engine>,
+    address: SocketAddr,
+    upkeep: UpkeepThread,
+    server: Arc<Server<Engine>>,
+    workers: Vec<JoinHandle<()>>,
+}
+
+impl Node {
+    /// Starts a node with `policies` in force; it serves when this returns.
+    ///
+    /// # Errors
+    /// [`StartError`]; nothing serves then.
+    pub fn start(options: &NodeOptions, policies: &PolicySet) -> Result<Self, StartError> {
+        let auth = if options.insecure {
+            ClientAuth::Optional
+        } else {
+            ClientAuth::Required
+        };
+        let setup =
+            ServerSetup::new(&options.credentials, auth).map_err(StartError::Credentials)?;
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let count = if options.workers == 0 {
+            cores
+        } else {
+            options.workers
+        };
+        let sockets = bind(options.listen, count).map_err(StartError::Listen)?;
+        let address = sockets
+            .first()
+            .and_then(|socket| socket.local_addr().ok())
+            .unwrap_or(options.listen);
+        let engine = Engine::open(
+            &EngineOptions {
+                data_dir: options.data_dir.clone(),
+                create: options.create,
+                keys_max: options.max_keys,
+                bytes_max: options.max_memory_bytes,
+                sync_interval: options.sync_interval,
+                max_clock_error: options.max_clock_error,
+                after_power_loss: options.after_power_loss,
+                in_flight_max: u32::try_from(options.max_in_flight).unwrap_or(u32::MAX),
+            },
+            policies,
+        )?;
+        let checkpoints = Checkpoints {
+            interval: options.checkpoint_interval,
+            bytes: options.checkpoint_bytes,
+        };
+        let upkeep =
+            UpkeepThread::start(Arc::clone(&engine), checkpoints).map_err(StartError::Thread)?;
+        let server = Server::new(Arc::clone(&engine), options.bounds(), clock::mono_now);
+        let workers = Vec::with_capacity(count);
+        let mut node = Self {
+            engine,
+            address,
+            upkeep,
+            server,
+            workers,
+        };
+        for (n, socket) in sockets.into_iter().enumerate() {
+            let runtime = Builder::new_current_thread().enable_all().build();
+            let runtime = runtime.map_err(StartError::Thread)?;
+            let endpoint = {
+                let _inside = runtime.enter();
+                setup.endpoint(socket).map_err(StartError::Listen)?
+            };
+            let server = Arc::clone(&node.server);
+            let worker = std::thread::Builder::new()
+                .name(format!("worker-{n}"))
+                .spawn(move || {
+                    runtime.block_on(server.run(endpoint));
+                });
+            node.workers.push(worker.map_err(StartError::Thread)?);
+        }
+        Ok(node)
+    }
+
+    /// The address it listens on.
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Puts another set of policies in force. Counts stay with the names of the policies.
+    ///
+    /// # Errors
+    /// [`StartError::Policies`]; the old set stays in force.
+    pub fn set_policies(&self, policies: &PolicySet) -> Result<(), StartError> {
+        Ok(self
+            .engine
+            .policies
+            .replace(policies, &self.engine.table.shapes)?)
+    }
+
+    /// Stops: takes no new requests, answers those it has read, for at most `drain`, then commits
+    /// and syncs all counts. Blocks until all is done.
+    ///
+    /// # Errors
+    /// [`WireError::StorageFailed`]: what was granted last may not survive power loss.
+    pub fn stop(mut self, drain: Duration) -> Result<(), WireError> {
+        self.server.shutdown(drain);
+        self.join();
+        self.upkeep.stop();
+        let runtime = Builder::new_current_thread()
+            .build()
+            .map_err(|_| WireError::Unavailable)?;
+        runtime.block_on(self.engine.close())
+    }
+
+    fn join(&mut self) {
+        for worker in self.workers.drain(..) {
+            if worker.join().is_err() {
+                tracing::error!("a worker panicked; please report this");
+            }
+        }
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.server.shutdown(Duration::ZERO);
+        self.join();
+    }
+}

@@ -1,0 +1,229 @@
+//! Builds an engine: opens the store, takes in what it holds, works out what time it is, and puts
+//! in quarantine what it cannot vouch for.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use super::clock;
+use super::engine::{About, Counts, Engine};
+use super::error::StartError;
+use super::journal::{Journal, Recovered};
+use super::policies::Policies;
+use super::stamp;
+use super::upkeep::Upkeep;
+use crate::config::AfterPowerLoss;
+use crate::limiter::policy::PolicySet;
+use crate::limiter::resume;
+use crate::limiter::table::{Capacity, Table};
+use crate::routing::KeyHasher;
+use crate::storage::committer::Committer;
+use crate::storage::fence::Fence;
+use crate::storage::memory::MemoryStore;
+use crate::storage::open::OpenOptions;
+use crate::storage::recovery::{Recovery, recover};
+use crate::storage::rocks::RocksStore;
+use crate::storage::store::Store;
+use crate::storage::watermark::BootId;
+use crate::storage::{Identity, SharedSlotClock};
+use crate::types::{Epoch, NodeId, SLOT_COUNT, SlotTime};
+
+/// How an engine is to be built.
+#[derive(Debug, Clone)]
+pub(crate) struct EngineOptions {
+    /// Where to keep counts; `None`: in memory only.
+    pub(crate) data_dir: Option<PathBuf>,
+    /// Make the directory if it is missing or empty.
+    pub(crate) create: bool,
+    pub(crate) keys_max: u64,
+    pub(crate) bytes_max: u64,
+    pub(crate) sync_interval: Duration,
+    /// By how much wall clocks may be wrong; `None`: no time is credited after a reboot.
+    pub(crate) max_clock_error: Option<Duration>,
+    pub(crate) after_power_loss: AfterPowerLoss,
+    pub(crate) in_flight_max: u32,
+}
+
+/// A store and who it belongs to.
+struct Opened {
+    store: Arc<dyn Store>,
+    identity: Identity,
+    boots: u64,
+    slot_clock: SharedSlotClock,
+}
+
+impl Engine {
+    /// Builds an engine with `set` in force.
+    ///
+    /// # Errors
+    /// [`StartError`]; nothing serves then.
+    pub(crate) fn open(options: &EngineOptions, set: &PolicySet) -> Result<Arc<Self>, StartError> {
+        let opened = open_store(options)?;
+        let fence = Arc::new(Fence::new());
+        let stored = stamp::read(&*opened.store)?;
+        let clocks = clock::start_clocks();
+        let known = resume(
+            stored.as_ref(),
+            SlotTime::ZERO,
+            &clocks,
+            options.max_clock_error,
+        );
+        let capacity = Capacity {
+            keys_max: options.keys_max,
+            bytes_max: options.bytes_max,
+            evicts: options.data_dir.is_some(),
+        };
+        let mut table = Table::new(capacity, 1, Epoch(opened.boots));
+        let mut sink = Recovered {
+            table: &table,
+            store: &*opened.store,
+            now: known.read(clocks.mono),
+            newest_stamp: SlotTime::ZERO,
+        };
+        let recovery = recover(&*opened.store, &mut sink)?;
+        let newest = sink.newest_stamp;
+        let clock = resume(stored.as_ref(), newest, &clocks, options.max_clock_error);
+        table.start_commits_at(recovery.next_commit);
+        let table = Arc::new(table);
+        let now = clock.read(clock::mono_now());
+        let quarantined_since = quarantine(options, &*opened.store, &table, &recovery, now)?;
+        let journal = Journal {
+            table: Arc::clone(&table),
+            clock,
+        };
+        let committer = Committer::start(
+            journal,
+            Arc::clone(&opened.store),
+            Arc::clone(&fence),
+            recovery.next_commit.saturating_sub(1),
+            options.sync_interval,
+        )?;
+        let policies = Policies::new(KeyHasher::new(&opened.identity.key_secret));
+        policies.replace(set, &table.shapes)?;
+        let data_dir = options
+            .data_dir
+            .as_deref()
+            .map_or_else(|| "memory".into(), Path::to_string_lossy);
+        let engine = Arc::new(Self {
+            table,
+            clock,
+            policies,
+            store: opened.store,
+            committer,
+            fence,
+            upkeep: Upkeep::default(),
+            counts: Counts::default(),
+            about: About {
+                node: opened.identity.node,
+                cluster: opened.identity.cluster,
+                key_secret: opened.identity.key_secret,
+                boots: opened.boots,
+                started: clock::mono_now(),
+                data_dir: data_dir.into_owned(),
+                in_flight_max: options.in_flight_max,
+                keeps: options.data_dir.is_some(),
+            },
+            quarantined_since: AtomicU64::new(quarantined_since),
+            slot_clock: opened.slot_clock,
+        });
+        engine.tell_start(&recovery);
+        Ok(engine)
+    }
+
+    /// Lets the store know which rows have expired.
+    pub(super) fn publish_slot_clock(&self, now: SlotTime) {
+        self.slot_clock.store(now.as_ms(), Ordering::Relaxed);
+    }
+
+    fn tell_start(&self, recovery: &Recovery) {
+        tracing::info!(
+            node = %self.about.node,
+            boot = self.about.boots,
+            keys = self.table.counters().keys,
+            rows = recovery.rows,
+            records = recovery.records,
+            unclean = recovery.unclean,
+            data_dir = self.about.data_dir,
+            "counts recovered"
+        );
+    }
+}
+
+fn open_store(options: &EngineOptions) -> Result<Opened, StartError> {
+    let slot_clock = Arc::new(AtomicU64::new(0));
+    let newborn = Identity {
+        node: NodeId(rand::random()),
+        cluster: rand::random(),
+        key_secret: rand::random(),
+        slot_count: SLOT_COUNT,
+    };
+    let Some(path) = &options.data_dir else {
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::volatile());
+        return Ok(Opened {
+            store,
+            identity: newborn,
+            boots: 1,
+            slot_clock,
+        });
+    };
+    let store = RocksStore::open(&OpenOptions {
+        path: path.clone(),
+        create: options.create,
+        newborn,
+        boot: BootId::parse(&clock::boot_id()).unwrap_or_default(),
+        slot_clock: Arc::clone(&slot_clock),
+    })?;
+    if options.create && !store.found().created {
+        tracing::info!(path = %path.display(), "--create has no effect: the directory is in use already");
+    }
+    let (identity, boots) = (store.identity(), store.boots().0);
+    Ok(Opened {
+        store: Arc::new(store),
+        identity,
+        boots,
+        slot_clock,
+    })
+}
+
+/// Puts in quarantine what recovery cannot vouch for; since when all keys are, or `u64::MAX`.
+fn quarantine(
+    options: &EngineOptions,
+    store: &dyn Store,
+    table: &Table,
+    recovery: &Recovery,
+    now: SlotTime,
+) -> Result<u64, StartError> {
+    for &id in &recovery.bad_rows {
+        table.quarantine(id, now);
+        tracing::error!(state = %id, "the stored state is damaged; its key is denied for one window");
+    }
+    let stored = store.meta(stamp::QUARANTINE)?;
+    let stored = stored
+        .and_then(|value| value.first_chunk().copied())
+        .map(u64::from_le_bytes);
+    let why = if let Some(lost) = &recovery.lost_commits {
+        Some(lost.to_string())
+    } else if recovery.unreadable.is_some() {
+        Some("part of the stored states cannot be read".to_owned())
+    } else if recovery.may_have_lost_power() {
+        tracing::warn!(
+            after_power_loss = ?options.after_power_loss,
+            "the machine restarted and this node had not been stopped: up to the last second's \
+             grants of policies with durability `process` may be missing"
+        );
+        let quarantines = options.after_power_loss == AfterPowerLoss::Quarantine;
+        quarantines.then(|| "the machine may have lost power".to_owned())
+    } else {
+        None
+    };
+    let Some(why) = why else {
+        return Ok(stored.unwrap_or(u64::MAX));
+    };
+    tracing::error!(
+        why,
+        "counts may be missing; every key is denied until its window has passed"
+    );
+    store.put_meta(stamp::QUARANTINE, &now.as_ms().to_le_bytes())?;
+    Ok(now.as_ms())
+}

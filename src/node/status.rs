@@ -1,0 +1,150 @@
+//! What an admin sees: a key's state, the policies, and how the node is.
+
+use std::sync::atomic::Ordering;
+
+use super::clock;
+use super::engine::Engine;
+use crate::limiter::policy::Durability;
+use crate::limiter::table::{ChangeError, Seen};
+use crate::protocol::admin::{Inspected, InspectedLimit, PolicyLine, Status};
+use crate::protocol::client::Target;
+use crate::protocol::error::WireError;
+
+impl Engine {
+    /// The state of one key.
+    pub(super) fn inspect(&self, target: &Target<'_>) -> Result<Inspected, WireError> {
+        let policy = self.policies.find(&target.policy, &self.table.shapes)?;
+        let mut asked = self.asked(&policy, target.key, 0)?;
+        let (now, seen) = loop {
+            let now = self.now();
+            match self.table.inspect(now, &asked) {
+                Ok(seen) => break (now, seen),
+                Err(evictions) => {
+                    self.recover_change(ChangeError::Cold { evictions }, &mut asked, now)?;
+                }
+            }
+        };
+        let Seen {
+            buckets,
+            reservations,
+            quarantine_ms,
+        } = seen;
+        let limits = asked
+            .limits
+            .as_slice()
+            .iter()
+            .zip(buckets)
+            .map(|(limit, buckets)| InspectedLimit {
+                permits: limit.permits(),
+                window_ms: limit.window_ms(),
+                bucket_ms: limit.bucket_ms(),
+                buckets: buckets
+                    .iter()
+                    .map(|b| (b.start.as_ms(), b.permits))
+                    .collect(),
+            });
+        Ok(Inspected {
+            slot: asked.id.slot().number(),
+            now_ms: now.as_ms(),
+            limits: limits.collect(),
+            reservations: reservations
+                .iter()
+                .map(|open| (open.id.0, open.grant.cost, open.expires_at.ms_since(now)))
+                .collect(),
+            quarantine_ms: quarantine_ms.max(self.node_quarantine_ms()),
+        })
+    }
+
+    /// The policies in force, by name.
+    pub(super) fn policy_lines(&self) -> Vec<PolicyLine> {
+        let set = self.policies.current();
+        let line = |active: &std::sync::Arc<super::policies::ActivePolicy>| {
+            let policy = &active.policy;
+            let overrides = policy.exact.len().saturating_add(policy.prefixes.len());
+            PolicyLine {
+                name: active.name.clone(),
+                limits: policy
+                    .limits
+                    .as_slice()
+                    .iter()
+                    .map(ToString::to_string)
+                    .collect(),
+                on_failure: policy.on_failure.as_str().to_owned(),
+                durability: policy.durability.as_str().to_owned(),
+                shadow: policy.shadow,
+                overrides: u32::try_from(overrides).unwrap_or(u32::MAX),
+                carried: active.carried,
+            }
+        };
+        set.sorted().into_iter().map(line).collect()
+    }
+
+    /// How the node is.
+    pub(crate) fn status(&self) -> Status {
+        let table = self.table.counters();
+        let set = self.policies.current();
+        let policies = set.sorted();
+        let of = |durability| {
+            policies
+                .iter()
+                .filter(|policy| policy.policy.durability == durability)
+                .count() as u64
+        };
+        let load = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
+        let uptime = clock::mono_now().since(self.about.started).as_millis();
+        Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            node: self.about.node.to_string(),
+            boot_counter: self.about.boots,
+            uptime_ms: u64::try_from(uptime).unwrap_or(u64::MAX),
+            keys: table.keys,
+            keys_max: self.table.capacity().keys_max,
+            table_bytes: table.bytes,
+            table_bytes_max: self.table.capacity().bytes_max,
+            resident_bytes: clock::resident_bytes(),
+            checks: table.grants.saturating_add(table.denials),
+            grants: table.grants,
+            denials: table.denials,
+            degraded: load(&self.counts.degraded),
+            errors: load(&self.counts.errors),
+            overloaded: load(&self.counts.overloaded),
+            evictions: table.evictions,
+            commits: self.committer.commits(),
+            committed: self.committer.committed(),
+            synced: self.committer.synced(),
+            quarantined_keys: table.quarantined,
+            quarantine_ms: self.node_quarantine_ms(),
+            storage: self.fence.cause().map_or_else(|| "ok".to_owned(), describe),
+            data_dir: self.about.data_dir.clone(),
+            connections: load(&self.counts.connections),
+            policies: policies.len() as u64,
+            policies_max: set.max_policies() as u64,
+            durability: [
+                of(Durability::None),
+                of(Durability::Process),
+                of(Durability::Fsync),
+            ],
+        }
+    }
+
+    fn node_quarantine_ms(&self) -> u64 {
+        let (set, now) = (self.policies.current(), self.now());
+        self.quarantine(now, &set).map_or(0, |since| {
+            since
+                .plus_ms(set.longest_window_ms())
+                .plus_ms(1)
+                .ms_since(now)
+        })
+    }
+}
+
+fn describe(error: &crate::storage::store::StoreError) -> String {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
