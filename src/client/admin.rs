@@ -1,0 +1,200 @@
+//! The command line's door to a node: one connection, a stream a request.
+
+use std::time::Duration;
+
+use super::check::Check;
+use super::client::target;
+use super::dial::Session;
+use super::error::CheckError;
+use crate::protocol::admin::{AdminRequest, AdminResponse, Inspected, PolicyLine, Status};
+use crate::protocol::client::{RequestBody, ResponseBody};
+use crate::protocol::error::WireError;
+use crate::protocol::frame::{ADMIN_ANSWER_BYTES_MAX, FrameBuffer, decode, encode};
+use crate::types::Decision;
+
+/// Bytes of an answer's length before its body.
+const LENGTH_BYTES: usize = 4;
+
+/// Looks into one node, with an admin's certificate; see
+/// [`Builder::connect_admin`](super::Builder::connect_admin).
+///
+/// Made for tools: it does not connect again, and each request is sent once. Each ends by the
+/// builder's deadline.
+///
+/// ```no_run
+/// use std::time::Duration;
+/// use distributed_rate_limiter::client::{Client, Credentials, Role};
+///
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let admin = Client::builder()
+///     .seeds(["limits-1.example:7400"])
+///     .tls(Credentials::load("/etc/limits".as_ref(), Role::Admin)?)
+///     .deadline(Duration::from_secs(5))
+///     .connect_admin()
+///     .await?;
+/// println!("{} checks", admin.status().await?.checks);
+/// for limit in admin.inspect("api", "user-7").await?.limits {
+///     println!("{} buckets count", limit.buckets.len());
+/// }
+/// # Ok(()) }
+/// ```
+#[derive(Debug)]
+pub struct Admin {
+    session: Session,
+    deadline: Duration,
+}
+
+impl Admin {
+    pub(super) const fn new(session: Session, deadline: Duration) -> Self {
+        Self { session, deadline }
+    }
+
+    /// The address of the node that answered.
+    pub const fn address(&self) -> std::net::SocketAddr {
+        self.session.address
+    }
+
+    /// What is counted of `key` under `policy`.
+    ///
+    /// # Errors
+    /// [`CheckError`].
+    pub async fn inspect(&self, policy: &str, key: &str) -> Result<Inspected, CheckError> {
+        let request = AdminRequest::Inspect(target(policy, key)?);
+        match self.ask(&request).await? {
+            AdminResponse::Inspected(inspected) => Ok(inspected),
+            other => Err(unexpected(other)),
+        }
+    }
+
+    /// The node's policies, by name, those that requests brought along included.
+    ///
+    /// # Errors
+    /// [`CheckError`].
+    pub async fn policies(&self) -> Result<Vec<PolicyLine>, CheckError> {
+        match self.ask(&AdminRequest::Policies).await? {
+            AdminResponse::Policies(lines) => Ok(lines),
+            other => Err(unexpected(other)),
+        }
+    }
+
+    /// How the node is.
+    ///
+    /// # Errors
+    /// [`CheckError`].
+    pub async fn status(&self) -> Result<Status, CheckError> {
+        match self.ask(&AdminRequest::Status).await? {
+            AdminResponse::Status(status) => Ok(*status),
+            other => Err(unexpected(other)),
+        }
+    }
+
+    /// Asks as a client does, and counts if it is granted.
+    ///
+    /// # Errors
+    /// [`CheckError`].
+    pub async fn check(&self, check: impl Into<Check<'_>>) -> Result<Decision, CheckError> {
+        let check = check.into();
+        let body = RequestBody::Check(vec![check.ask()?]);
+        self.decide(body, check.asked()).await
+    }
+
+    /// Asks whether `check` would pass, and counts nothing.
+    ///
+    /// # Errors
+    /// [`CheckError`].
+    pub async fn peek(&self, check: impl Into<Check<'_>>) -> Result<Decision, CheckError> {
+        let check = check.into();
+        let body = RequestBody::Peek(vec![check.ask()?]);
+        self.decide(body, check.asked()).await
+    }
+
+    /// Forgets all counts of `key` under `policy`.
+    ///
+    /// # Errors
+    /// [`CheckError`].
+    pub async fn reset(&self, policy: &str, key: &str) -> Result<(), CheckError> {
+        let target = target(policy, key)?;
+        match self.ask_as_client(RequestBody::Reset { target }).await? {
+            ResponseBody::Done => Ok(()),
+            other => Err(unfitting(other)),
+        }
+    }
+
+    async fn decide(&self, body: RequestBody<'_>, cost: u64) -> Result<Decision, CheckError> {
+        match self.ask_as_client(body).await? {
+            ResponseBody::Decisions(mut answers) if answers.len() == 1 => match answers.pop() {
+                Some(answer) => Ok(answer?.decision(cost)),
+                None => Err(CheckError::UnexpectedAnswer),
+            },
+            other => Err(unfitting(other)),
+        }
+    }
+
+    /// Any request that a client may send.
+    async fn ask_as_client(&self, body: RequestBody<'_>) -> Result<ResponseBody, CheckError> {
+        match self.ask(&AdminRequest::Client(body)).await? {
+            AdminResponse::Client(body) => Ok(body),
+            other => Err(unexpected(other)),
+        }
+    }
+
+    async fn ask(&self, request: &AdminRequest<'_>) -> Result<AdminResponse, CheckError> {
+        let mut frame = Vec::new();
+        encode(request, &mut frame).map_err(|error| WireError::Malformed {
+            reason: error.to_string(),
+        })?;
+        match tokio::time::timeout(self.deadline, self.exchange(&frame)).await {
+            Ok(answer) => answer,
+            Err(_) => Err(CheckError::Timeout {
+                after: self.deadline,
+                maybe_counted: true,
+            }),
+        }
+    }
+
+    async fn exchange(&self, frame: &[u8]) -> Result<AdminResponse, CheckError> {
+        let lost = |error: &dyn std::error::Error| {
+            tracing::debug!(error = %error, address = %self.session.address, "request failed");
+            CheckError::ConnectionLost
+        };
+        let (mut send, mut recv) = self
+            .session
+            .connection
+            .open_bi()
+            .await
+            .map_err(|error| lost(&error))?;
+        send.write_all(frame).await.map_err(|error| lost(&error))?;
+        if let Err(error) = send.finish() {
+            return Err(lost(&error));
+        }
+        let answer = recv
+            .read_to_end(ADMIN_ANSWER_BYTES_MAX + LENGTH_BYTES)
+            .await
+            .map_err(|error| lost(&error))?;
+        let mut frames = FrameBuffer::with_max(ADMIN_ANSWER_BYTES_MAX);
+        frames.push(&answer);
+        let body = frames.take().ok().flatten();
+        body.and_then(|body| decode(body).ok())
+            .ok_or(CheckError::UnexpectedAnswer)
+    }
+}
+
+fn unexpected(response: AdminResponse) -> CheckError {
+    match response {
+        AdminResponse::Failed(error) => error.into(),
+        AdminResponse::Client(body) => unfitting(body),
+        AdminResponse::Inspected(_) | AdminResponse::Policies(_) | AdminResponse::Status(_) => {
+            CheckError::UnexpectedAnswer
+        }
+    }
+}
+
+fn unfitting(body: ResponseBody) -> CheckError {
+    match body {
+        ResponseBody::Failed(error) => error.into(),
+        ResponseBody::Decisions(_)
+        | ResponseBody::Refunded { .. }
+        | ResponseBody::Reserved { .. }
+        | ResponseBody::Done => CheckError::UnexpectedAnswer,
+    }
+}

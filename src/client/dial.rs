@@ -1,0 +1,201 @@
+//! Finds a node that answers: resolves the seeds, tries their addresses, says hello.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use quinn::{ClientConfig, Connection, RecvStream, SendStream};
+use tokio::task::JoinSet;
+
+use super::dial_error::{broken, more_telling};
+use super::error::ConnectError;
+use super::seed::Seed;
+use crate::protocol::error::WireError;
+use crate::protocol::frame::{self, FrameBuffer};
+use crate::protocol::hello::{Hello, HelloAnswer, VERSIONS};
+use crate::transport::TransportError;
+use crate::transport::endpoint::client_endpoint;
+
+/// Longest wait for an address: three packets lost in a row on a slow path.
+pub(super) const ADDRESS_WAIT_MAX: Duration = Duration::from_secs(3);
+
+/// How long an address may keep the next one waiting; seeds are tried in their order unless they
+/// are slow.
+const HEAD_START: Duration = Duration::from_millis(200);
+
+/// Most addresses tried in one attempt.
+const ADDRESSES_MAX: usize = 32;
+
+/// A connection on which both sides have said hello.
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) connection: Connection,
+    pub(super) address: SocketAddr,
+    /// Checks that the node takes in flight on each stream.
+    pub(super) in_flight_max: usize,
+    /// The stream of the hello, which goes on as the first one for requests.
+    pub(super) first: (SendStream, RecvStream),
+    /// What was read on it behind the welcome.
+    pub(super) read: FrameBuffer,
+}
+
+/// Makes connections to the first seed that answers.
+#[derive(Debug)]
+pub(super) struct Dialer {
+    pub(super) seeds: Vec<Seed>,
+    pub(super) config: ClientConfig,
+}
+
+impl Dialer {
+    /// Tries all addresses of all seeds once, each a little after the one before it.
+    ///
+    /// Cancel safe: what is under way is given up.
+    pub(super) async fn connect(&self) -> Result<Session, ConnectError> {
+        let (addresses, mut worst) = self.addresses().await;
+        let mut addresses = addresses.into_iter();
+        let mut attempts = JoinSet::new();
+        loop {
+            if let Some((address, host)) = addresses.next() {
+                let config = self.config.clone();
+                attempts.spawn(async move { attempt(address, &host, config).await });
+            } else if attempts.is_empty() {
+                return Err(worst.unwrap_or(ConnectError::NoSeeds));
+            }
+            let more = addresses.len() > 0;
+            tokio::select! {
+                Some(ended) = attempts.join_next() => match ended {
+                    Ok(Ok(session)) => return Ok(session),
+                    Ok(Err(error)) => worst = Some(more_telling(worst, error)),
+                    // Only a bug or the runtime's end stops an attempt.
+                    Err(error) => tracing::debug!(%error, "an attempt to connect was stopped"),
+                },
+                () = tokio::time::sleep(HEAD_START), if more => {}
+            }
+        }
+    }
+
+    async fn addresses(&self) -> (Vec<(SocketAddr, Arc<str>)>, Option<ConnectError>) {
+        let (mut addresses, mut worst) = (Vec::new(), None);
+        for seed in &self.seeds {
+            if addresses.len() >= ADDRESSES_MAX {
+                break;
+            }
+            match seed.resolve().await {
+                Ok(found) => {
+                    addresses.extend(found.map(|address| (address, seed.host())));
+                }
+                Err(error) => worst = Some(more_telling(worst, error)),
+            }
+        }
+        addresses.truncate(ADDRESSES_MAX);
+        (addresses, worst)
+    }
+}
+
+async fn attempt(
+    address: SocketAddr,
+    host: &str,
+    config: ClientConfig,
+) -> Result<Session, ConnectError> {
+    match tokio::time::timeout(ADDRESS_WAIT_MAX, open(address, host, config)).await {
+        Ok(outcome) => outcome,
+        Err(_) => Err(ConnectError::Silent {
+            address,
+            after: ADDRESS_WAIT_MAX,
+        }),
+    }
+}
+
+async fn open(
+    address: SocketAddr,
+    host: &str,
+    config: ClientConfig,
+) -> Result<Session, ConnectError> {
+    let endpoint = client_endpoint(address).map_err(|error| match error {
+        TransportError::Socket { source, .. } => ConnectError::Socket(source),
+        other @ (TransportError::AddressInUse { .. } | TransportError::Cert(_)) => {
+            ConnectError::Socket(std::io::Error::other(other))
+        }
+    })?;
+    let connecting = endpoint
+        .connect_with(config, address, host)
+        .map_err(|error| ConnectError::BadSeed {
+            seed: format!("{host} ({error})"),
+        })?;
+    let connection = connecting.await.map_err(|error| broken(address, error))?;
+    say_hello(connection, address).await
+}
+
+async fn say_hello(connection: Connection, address: SocketAddr) -> Result<Session, ConnectError> {
+    let mut hello = Vec::new();
+    frame::encode(
+        &Hello {
+            oldest: VERSIONS.0,
+            newest: VERSIONS.1,
+            agent: concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION")).to_owned(),
+        },
+        &mut hello,
+    )
+    .map_err(|_| ConnectError::Garbled { address })?;
+    let (mut send, mut recv) = connection
+        .open_bi()
+        .await
+        .map_err(|error| broken(address, error))?;
+    // If the node has refused us already, reading says why.
+    if let Err(error) = send.write_all(&hello).await {
+        tracing::debug!(%error, %address, "the hello could not be sent");
+    }
+    let mut read = FrameBuffer::default();
+    let answer = read_answer(&connection, &mut recv, &mut read, address).await?;
+    let welcome = answer.map_err(|error| refusal(address, error))?;
+    if !(VERSIONS.0..=VERSIONS.1).contains(&welcome.version) {
+        return Err(ConnectError::VersionMismatch {
+            address,
+            node: (welcome.version, welcome.version),
+            client: VERSIONS,
+        });
+    }
+    Ok(Session {
+        connection,
+        address,
+        in_flight_max: usize::try_from(welcome.in_flight_max).unwrap_or(usize::MAX),
+        first: (send, recv),
+        read,
+    })
+}
+
+async fn read_answer(
+    connection: &Connection,
+    recv: &mut RecvStream,
+    read: &mut FrameBuffer,
+    address: SocketAddr,
+) -> Result<HelloAnswer, ConnectError> {
+    let garbled = || ConnectError::Garbled { address };
+    loop {
+        if let Some(body) = read.take().map_err(|_| garbled())? {
+            return frame::decode(body).map_err(|_| garbled());
+        }
+        match recv.read_chunk(frame::FRAME_BYTES_MAX, true).await {
+            Ok(Some(chunk)) => read.push(&chunk.bytes),
+            Ok(None) => return Err(garbled()),
+            Err(quinn::ReadError::ConnectionLost(error)) => return Err(broken(address, error)),
+            Err(_) => {
+                // The stream was reset; the connection may be about to say why.
+                return Err(connection
+                    .close_reason()
+                    .map_or_else(garbled, |error| broken(address, error)));
+            }
+        }
+    }
+}
+
+fn refusal(address: SocketAddr, error: WireError) -> ConnectError {
+    match error {
+        WireError::VersionMismatch { oldest, newest } => ConnectError::VersionMismatch {
+            address,
+            node: (oldest, newest),
+            client: VERSIONS,
+        },
+        source => ConnectError::Refused { address, source },
+    }
+}

@@ -1,0 +1,87 @@
+//! The two ends of a lane's stream: everything that is ready in one write, everything that came in
+//! one read.
+
+use std::future::poll_fn;
+
+use bytes::Bytes;
+use quinn::{ReadError, RecvStream, SendStream, WriteError};
+
+use super::core::Core;
+use super::lane::Lane;
+use crate::protocol::frame::{self, FrameBuffer};
+
+/// Chunks taken from the stream in one read.
+const READ_CHUNKS: usize = 32;
+
+/// Why a stream ended.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum StreamEnd {
+    /// The node ended the stream.
+    #[error("the node ended the stream")]
+    Finished,
+    /// The node sent something that is not an answer.
+    #[error("the node sent what is not an answer")]
+    Garbled,
+    /// Reading failed.
+    #[error("reading failed")]
+    Read(#[from] ReadError),
+    /// Writing failed.
+    #[error("writing failed")]
+    Write(#[from] WriteError),
+}
+
+/// Sends what is queued, until that fails.
+pub(super) async fn write_requests(core: &Core, lane: &Lane, send: &mut SendStream) -> StreamEnd {
+    let mut out = Vec::new();
+    let mut busy = false;
+    loop {
+        poll_fn(|cx| lane.poll_work(cx)).await;
+        if busy {
+            // Callers that are ready now, and would run next, come along in the same frame: a third
+            // less CPU at 16 callers. One caller alone need not wait the 2 µs that this costs.
+            tokio::task::yield_now().await;
+        }
+        out.clear();
+        busy = lane.take_work(core.now(), &mut out) > 1;
+        if let Err(error) = send.write_all(&out).await {
+            return error.into();
+        }
+    }
+}
+
+/// Hands out the answers that come, until reading fails.
+pub(super) async fn read_answers(
+    core: &Core,
+    lane: &Lane,
+    recv: &mut RecvStream,
+    mut frames: FrameBuffer,
+) -> StreamEnd {
+    let (mut responses, mut wakers) = (Vec::new(), Vec::new());
+    let mut chunks = [const { Bytes::new() }; READ_CHUNKS];
+    loop {
+        let count = match recv.read_chunks(&mut chunks).await {
+            Ok(Some(count)) => count,
+            Ok(None) => return StreamEnd::Finished,
+            Err(error) => return error.into(),
+        };
+        for chunk in chunks.iter_mut().take(count) {
+            frames.push(&std::mem::take(chunk));
+        }
+        let outcome = decode_all(&mut frames, &mut responses);
+        lane.answered(core.now(), &mut responses, &mut wakers);
+        if let Err(end) = outcome {
+            return end;
+        }
+    }
+}
+
+/// Takes all whole frames; what was good before a bad one is kept.
+fn decode_all(
+    frames: &mut FrameBuffer,
+    responses: &mut Vec<crate::protocol::client::Response>,
+) -> Result<(), StreamEnd> {
+    while let Some(body) = frames.take().map_err(|_| StreamEnd::Garbled)? {
+        responses.push(frame::decode(body).map_err(|_| StreamEnd::Garbled)?);
+    }
+    Ok(())
+}
