@@ -1,2 +1,0 @@
-//! The node.
-fn main() {}

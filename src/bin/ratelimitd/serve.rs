@@ -1,0 +1,151 @@
+//! `ratelimitd serve`: a node on its data directory, until it is told to stop.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use distributed_rate_limiter::config::{
+    Checked, ConfigError, Diagnostic, NodeConfig, NodeOverrides, PolicyFile, Watch,
+};
+use distributed_rate_limiter::limiter::policy::PolicySet;
+use distributed_rate_limiter::node::{Node, NodeOptions};
+use distributed_rate_limiter::telemetry;
+
+use crate::arguments::Serve;
+use crate::certificates;
+use crate::signals::{Asked, Hearing, Signals};
+
+/// Runs the node until it is stopped.
+pub(crate) fn run(arguments: &Serve) -> anyhow::Result<()> {
+    let Checked {
+        value: mut config,
+        warnings,
+        ..
+    } = NodeConfig::load(overrides(arguments))?;
+    config.workers = arguments.workers.unwrap_or(config.workers);
+    telemetry::init(config.log.format, &config.log.level)?;
+    warn(&warnings);
+    let mut watch = Watch::start(PolicyFile::new(&config.policies));
+    let policies = watch.load()?;
+    warn(&policies.warnings);
+    let mut hearing = Hearing::start()?;
+    let node = Node::start(&options(&config)?, &policies.value)?;
+    tracing::info!(
+        address = %node.address(),
+        policies = policies.value.policies.len(),
+        version = env!("CARGO_PKG_VERSION"),
+        "serving"
+    );
+    until_stopped(&node, &mut watch, &mut hearing);
+    stop(node, config.server.drain_timeout, hearing)
+}
+
+fn overrides(arguments: &Serve) -> NodeOverrides {
+    NodeOverrides {
+        config: arguments.config.clone(),
+        data_dir: arguments.data_dir.clone(),
+        listen: arguments.listen,
+        policies: arguments.policies.clone(),
+        certs: arguments.certs.clone(),
+        create: arguments.create.then_some(true),
+        insecure: arguments.insecure.then_some(true),
+        log_format: arguments.log.log_format,
+        log_level: arguments.log.log_level.clone(),
+    }
+}
+
+fn options(config: &NodeConfig) -> anyhow::Result<NodeOptions> {
+    let credentials = certificates::load_or_make(&config.certs_dir(), config.create)?;
+    let mut options = NodeOptions::new(credentials);
+    options.listen = config.listen;
+    options.insecure = config.insecure;
+    options.workers = config.workers;
+    options.data_dir = Some(config.data_dir.clone());
+    options.create = config.create;
+    options.max_keys = config.table.max_keys;
+    options.max_memory_bytes = config.table.max_memory_bytes;
+    options.sync_interval = config.storage.sync_interval;
+    options.checkpoint_interval = config.storage.checkpoint_interval;
+    options.checkpoint_bytes = config.storage.checkpoint_bytes;
+    options.max_clock_error = config.clock.max_error;
+    options.after_power_loss = config.after_power_loss;
+    options.max_connections = config.server.max_connections;
+    options.max_in_flight = config.server.max_in_flight;
+    Ok(options)
+}
+
+fn warn(warnings: &[Diagnostic]) {
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
+}
+
+/// Serves until a signal says to stop; takes changed policies in meanwhile.
+pub(crate) fn until_stopped(node: &Node, watch: &mut Watch, hearing: &mut Hearing) {
+    let Hearing { runtime, signals } = hearing;
+    runtime.block_on(async {
+        loop {
+            let loaded = tokio::select! {
+                asked = signals.next() => match asked {
+                    Asked::Reload => watch.load(),
+                    Asked::Stop(signal) => {
+                        tracing::info!(signal, "stopping: answering what was asked, then syncing");
+                        return;
+                    }
+                },
+                loaded = watch.changed() => loaded,
+            };
+            put_in_force(node, loaded);
+        }
+    });
+}
+
+/// Puts newly read policies in force; mistakes change nothing.
+fn put_in_force(node: &Node, loaded: Result<Checked<PolicySet>, ConfigError>) {
+    let policies = match loaded {
+        Ok(policies) => policies,
+        Err(error) => {
+            tracing::error!("policies not reloaded; the old ones stay in force:\n{error}");
+            return;
+        }
+    };
+    warn(&policies.warnings);
+    match node.set_policies(&policies.value) {
+        Ok(()) => tracing::info!(
+            policies = policies.value.policies.len(),
+            "policies reloaded"
+        ),
+        Err(error) => {
+            tracing::error!(%error, "policies not reloaded; the old ones stay in force");
+        }
+    }
+}
+
+/// Stops the node; a second signal ends the process at once.
+pub(crate) fn stop(node: Node, drain: Duration, hearing: Hearing) -> anyhow::Result<()> {
+    let Hearing {
+        runtime,
+        mut signals,
+    } = hearing;
+    let _impatient = std::thread::Builder::new()
+        .name("second-signal".to_owned())
+        .spawn(move || {
+            let signal = runtime.block_on(second_stop(&mut signals));
+            tracing::warn!(
+                signal,
+                "stopping at once; counts are recovered at the next start"
+            );
+            #[expect(clippy::exit, reason = "a second signal means: now")]
+            std::process::exit(1);
+        });
+    node.stop(drain).context("the node did not stop cleanly")?;
+    tracing::info!("stopped; all counts are synced");
+    Ok(())
+}
+
+async fn second_stop(signals: &mut Signals) -> &'static str {
+    loop {
+        if let Asked::Stop(signal) = signals.next().await {
+            return signal;
+        }
+    }
+}
