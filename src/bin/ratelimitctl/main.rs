@@ -1,2 +1,21 @@
-//! The admin command line.
-fn main() {}
+//! The admin command line: asks a node, or works on files without one.
+//!
+//! Data goes to stdout, all else to stderr; the exit code tells the outcome (see [`outcome::Exit`]).
+
+mod cli;
+mod commands;
+mod nodes;
+mod outcome;
+mod output;
+mod refusal;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    let cli = cli::Cli::parse();
+    let output = output::Output::new(cli.output);
+    let outcome = commands::run(cli, output);
+    outcome::report(outcome)
+}

@@ -1,0 +1,70 @@
+//! The command line's shape: flags that every command takes, and the list of commands.
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+use crate::commands::{certs, check, config, inspect, load, policies, replay, reset, status, wal};
+use crate::nodes::Nodes;
+use crate::outcome::EXIT_CODES;
+
+/// Asks and administers a rate limiter node, and works on its files.
+#[derive(Debug, Parser)]
+#[command(
+    name = "ratelimitctl",
+    version,
+    after_help = EXIT_CODES,
+    arg_required_else_help = true,
+    subcommand_required = true,
+    max_term_width = 100
+)]
+pub(crate) struct Cli {
+    /// How results are written: table for people, json for scripts
+    #[arg(
+        short,
+        long,
+        global = true,
+        value_enum,
+        default_value_t,
+        value_name = "FORMAT",
+        hide_possible_values = true
+    )]
+    pub(crate) output: Format,
+    #[command(flatten)]
+    pub(crate) nodes: Nodes,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// How results are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(crate) enum Format {
+    /// For people
+    #[default]
+    Table,
+    /// For scripts: one JSON object on one line
+    Json,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Ask for a decision on a key
+    Check(check::Args),
+    /// Show what is counted for a key
+    Inspect(inspect::Args),
+    /// List the policies in force
+    Policies(policies::Args),
+    /// Show how the node is
+    Status(status::Args),
+    /// Forget what was counted for a key
+    Reset(reset::Args),
+    /// Generate load, and measure how a node bears it
+    Load(load::Args),
+    /// Tell what a limit would have done to the traffic of an access log
+    Replay(replay::Args),
+    /// Show or check what a data directory holds
+    Wal(wal::Args),
+    /// Tell whether a configuration file is in order
+    Config(config::Args),
+    /// Make the cluster's certificate authority and certificates
+    Certs(certs::Args),
+}

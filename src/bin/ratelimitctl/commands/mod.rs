@@ -1,0 +1,33 @@
+//! The commands, one noun a file.
+
+pub(crate) mod certs;
+pub(crate) mod check;
+pub(crate) mod config;
+pub(crate) mod inspect;
+pub(crate) mod load;
+pub(crate) mod policies;
+pub(crate) mod replay;
+pub(crate) mod reset;
+pub(crate) mod status;
+pub(crate) mod wal;
+
+use crate::cli::{Cli, Command};
+use crate::outcome::{Exit, Failure};
+use crate::output::Output;
+
+/// Runs the command that was asked for.
+pub(crate) fn run(cli: Cli, output: Output) -> Result<Exit, Failure> {
+    let nodes = &cli.nodes;
+    match cli.command {
+        Command::Check(args) => check::run(&args, nodes, output),
+        Command::Inspect(args) => inspect::run(args, nodes, output),
+        Command::Policies(args) => policies::run(&args, nodes, output),
+        Command::Status(args) => status::run(&args, nodes, output),
+        Command::Reset(args) => reset::run(args, nodes, output),
+        Command::Load(args) => load::run(&args, nodes, output),
+        Command::Replay(args) => replay::run(&args, output),
+        Command::Wal(args) => wal::run(&args, output),
+        Command::Config(args) => config::run(&args, output),
+        Command::Certs(args) => certs::run(&args, output),
+    }
+}
