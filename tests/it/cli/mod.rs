@@ -1,0 +1,10 @@
+//! `ratelimitctl` as scripts see it: what stands on stdout, what on stderr, and the exit code.
+
+mod ctl;
+
+mod certs;
+mod config;
+mod load;
+mod online;
+mod replay;
+mod wal;

@@ -1,0 +1,159 @@
+//! Clients that ask a node without pause, through all its deaths, and remember what was granted.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use distributed_rate_limiter::Decision;
+use distributed_rate_limiter::client::{Check, CheckError, Client};
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use tokio::task::JoinHandle;
+
+use super::{Granted, now_ns};
+
+/// A key under a policy.
+pub(crate) type State = (&'static str, String);
+
+/// What is asked, and how hard.
+#[derive(Debug, Clone)]
+pub(crate) struct Mix {
+    /// Policies to ask under.
+    pub(crate) policies: &'static [&'static str],
+    /// Keys under each.
+    pub(crate) keys: u32,
+    /// Tasks that ask, each one frame at a time.
+    pub(crate) tasks: u64,
+    /// Longest pause of a task between two frames.
+    pub(crate) pause: Duration,
+}
+
+/// The tasks that ask.
+#[derive(Debug)]
+pub(crate) struct Load {
+    shared: Arc<Shared>,
+    tasks: Vec<JoinHandle<Seen>>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    stop: AtomicBool,
+    answers: AtomicU64,
+}
+
+/// What all tasks saw.
+#[derive(Debug, Default)]
+pub(crate) struct Seen {
+    pub(crate) granted: BTreeMap<State, Vec<Granted>>,
+    pub(crate) denied: u64,
+    pub(crate) failed: u64,
+}
+
+impl Load {
+    /// Starts to ask; must be called inside a runtime.
+    pub(crate) fn start(client: &Client, mix: &Mix, seed: u64) -> Self {
+        let shared = Arc::new(Shared::default());
+        let tasks = (0..mix.tasks).map(|task| {
+            let asker = Asker {
+                client: client.clone(),
+                mix: mix.clone(),
+                random: StdRng::seed_from_u64(seed ^ task),
+                shared: Arc::clone(&shared),
+                seen: Seen::default(),
+            };
+            tokio::spawn(asker.run())
+        });
+        let tasks = tasks.collect();
+        Self { shared, tasks }
+    }
+
+    /// Decisions so far.
+    pub(crate) fn answers(&self) -> u64 {
+        self.shared.answers.load(Ordering::Relaxed)
+    }
+
+    /// Ends all tasks; what they saw.
+    pub(crate) async fn stop(self) -> Seen {
+        self.shared.stop.store(true, Ordering::Relaxed);
+        let mut all = Seen::default();
+        for task in self.tasks {
+            let seen = task.await.unwrap();
+            all.denied += seen.denied;
+            all.failed += seen.failed;
+            for (state, granted) in seen.granted {
+                all.granted.entry(state).or_default().extend(granted);
+            }
+        }
+        all
+    }
+}
+
+impl Seen {
+    /// All that was granted, of all keys.
+    pub(crate) fn grants(&self) -> impl Iterator<Item = &Granted> {
+        self.granted.values().flatten()
+    }
+}
+
+struct Asker {
+    client: Client,
+    mix: Mix,
+    random: StdRng,
+    shared: Arc<Shared>,
+    seen: Seen,
+}
+
+impl Asker {
+    async fn run(mut self) -> Seen {
+        while !self.shared.stop.load(Ordering::Relaxed) {
+            let asked: Vec<(State, u64)> = self.choose();
+            let checks = asked
+                .iter()
+                .map(|((policy, key), cost)| Check::new(policy, key.as_str()).cost(*cost));
+            let sent_ns = now_ns();
+            let answers = self.client.check_many(checks).await;
+            let received_ns = now_ns();
+            for ((state, cost), answer) in asked.into_iter().zip(answers) {
+                self.remember(
+                    state,
+                    Granted {
+                        sent_ns,
+                        received_ns,
+                        cost,
+                    },
+                    &answer,
+                );
+            }
+            let pause = self.mix.pause.mul_f64(self.random.random());
+            tokio::time::sleep(pause).await;
+        }
+        self.seen
+    }
+
+    /// One to four checks, now and then of more than one permit.
+    fn choose(&mut self) -> Vec<(State, u64)> {
+        let checks = self.random.random_range(1..=4);
+        let one = |_| {
+            let policy = self.random.random_range(0..self.mix.policies.len());
+            let key = self.random.random_range(0..self.mix.keys);
+            let cost = if self.random.random_bool(0.1) { 3 } else { 1 };
+            ((self.mix.policies[policy], format!("key-{key}")), cost)
+        };
+        (0..checks).map(one).collect()
+    }
+
+    fn remember(&mut self, state: State, call: Granted, answer: &Result<Decision, CheckError>) {
+        match answer {
+            Ok(decision) => {
+                self.shared.answers.fetch_add(1, Ordering::Relaxed);
+                if decision.allowed {
+                    self.seen.granted.entry(state).or_default().push(call);
+                } else {
+                    self.seen.denied += 1;
+                }
+            }
+            Err(_) => self.seen.failed += 1,
+        }
+    }
+}
