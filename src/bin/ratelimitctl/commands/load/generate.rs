@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use distributed_rate_limiter::client::{Check, Client};
 use tokio::runtime::{Builder, Runtime};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::{JoinSet, LocalSet};
 use tokio::time::{MissedTickBehavior, interval, sleep};
@@ -70,6 +70,7 @@ fn drive(
     history: Option<&History>,
     control: &Runtime,
 ) -> Result<Report, Failure> {
+    let signals = Signals::listen(control).map_err(Failure::internal)?;
     let count = args.threads();
     let counters: Vec<_> = (0..count).map(|_| Arc::new(Counters::default())).collect();
     let (end, over) = watch::channel(());
@@ -89,7 +90,7 @@ fn drive(
         let threads: Vec<_> = shares.map(|share| scope.spawn(|| share.run())).collect();
         start.wait();
         let began_ns = now_ns();
-        let watched = control.block_on(watch_over(args.duration, &counters, over));
+        let watched = control.block_on(watch_over(args.duration, signals, &counters, over));
         end.send_replace(());
         let mut total = Tally::new().map_err(Failure::internal)?;
         for thread in threads {
@@ -102,14 +103,30 @@ fn drive(
     })
 }
 
+/// The signals that end a load in order. Taken over before the first check is sent, so that none
+/// of them ends the process with a history half-written.
+struct Signals {
+    interrupted: Signal,
+    terminated: Signal,
+}
+
+impl Signals {
+    fn listen(control: &Runtime) -> io::Result<Self> {
+        let _inside = control.enter();
+        Ok(Self {
+            interrupted: signal(SignalKind::interrupt())?,
+            terminated: signal(SignalKind::terminate())?,
+        })
+    }
+}
+
 /// Shows the progress until the time is over, a signal comes, or a thread ends the load.
 async fn watch_over(
     duration: Duration,
+    mut signals: Signals,
     counters: &[Arc<Counters>],
     mut over: watch::Receiver<()>,
 ) -> io::Result<()> {
-    let mut interrupted = signal(SignalKind::interrupt())?;
-    let mut terminated = signal(SignalKind::terminate())?;
     let mut seconds = interval(Duration::from_secs(1));
     seconds.set_missed_tick_behavior(MissedTickBehavior::Skip);
     seconds.tick().await;
@@ -120,8 +137,8 @@ async fn watch_over(
         tokio::select! {
             _ = seconds.tick() => progress.second(Counts::of(counters)),
             () = &mut ends => break,
-            _ = interrupted.recv() => break,
-            _ = terminated.recv() => break,
+            _ = signals.interrupted.recv() => break,
+            _ = signals.terminated.recv() => break,
             _ = over.changed() => break,
         }
     }
