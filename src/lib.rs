@@ -70,7 +70,11 @@ pub mod client;
 pub mod config;
 pub mod limiter;
 #[cfg(feature = "server")]
+mod membership;
+#[cfg(feature = "server")]
 pub mod node;
+#[cfg(feature = "server")]
+mod ownership;
 mod protocol;
 #[cfg(feature = "server")]
 mod routing;

@@ -183,9 +183,14 @@ fn unexpected(response: AdminResponse) -> CheckError {
     match response {
         AdminResponse::Failed(error) => error.into(),
         AdminResponse::Client(body) => unfitting(body),
-        AdminResponse::Inspected(_) | AdminResponse::Policies(_) | AdminResponse::Status(_) => {
-            CheckError::UnexpectedAnswer
-        }
+        AdminResponse::Inspected(_)
+        | AdminResponse::Policies(_)
+        | AdminResponse::Status(_)
+        | AdminResponse::Ring(_)
+        | AdminResponse::Owner(_)
+        | AdminResponse::Done
+        | AdminResponse::PolicyFile(_)
+        | AdminResponse::Applied(_) => CheckError::UnexpectedAnswer,
     }
 }
 
@@ -195,6 +200,7 @@ fn unfitting(body: ResponseBody) -> CheckError {
         ResponseBody::Decisions(_)
         | ResponseBody::Refunded { .. }
         | ResponseBody::Reserved { .. }
-        | ResponseBody::Done => CheckError::UnexpectedAnswer,
+        | ResponseBody::Done
+        | ResponseBody::Routes(_) => CheckError::UnexpectedAnswer,
     }
 }

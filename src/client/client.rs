@@ -244,6 +244,7 @@ impl Client {
             ResponseBody::Decisions(_)
             | ResponseBody::Reserved { .. }
             | ResponseBody::Done
+            | ResponseBody::Routes(_)
             | ResponseBody::Failed(_) => Err(CheckError::UnexpectedAnswer),
         }
     }
@@ -304,6 +305,7 @@ impl Client {
             ResponseBody::Decisions(_)
             | ResponseBody::Refunded { .. }
             | ResponseBody::Reserved { .. }
+            | ResponseBody::Routes(_)
             | ResponseBody::Failed(_) => Err(CheckError::UnexpectedAnswer),
         }
     }

@@ -353,7 +353,8 @@ fn hand_out(waiters: &mut Waiters, sent: Sent, body: ResponseBody, wakers: &mut 
             ResponseBody::Decisions(_)
             | ResponseBody::Refunded { .. }
             | ResponseBody::Reserved { .. }
-            | ResponseBody::Done,
+            | ResponseBody::Done
+            | ResponseBody::Routes(_),
         ) => {
             for waiter in each {
                 wakers.extend(waiters.end(waiter, Outcome::Misfit));

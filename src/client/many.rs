@@ -109,7 +109,8 @@ impl Chunk {
                 ResponseBody::Decisions(_)
                 | ResponseBody::Refunded { .. }
                 | ResponseBody::Reserved { .. }
-                | ResponseBody::Done,
+                | ResponseBody::Done
+                | ResponseBody::Routes(_),
             ) => {}
             Err(error) => otherwise = error,
         }

@@ -76,6 +76,7 @@ impl<'a> ReserveCall<'a> {
                 ResponseBody::Decisions(_)
                 | ResponseBody::Refunded { .. }
                 | ResponseBody::Done
+                | ResponseBody::Routes(_)
                 | ResponseBody::Failed(_),
             ) => (Err(CheckError::UnexpectedAnswer), None),
             Err(error) => (Err(error), None),

@@ -65,7 +65,7 @@ impl<'a> RecordWriter<'a> {
     pub(crate) fn begin_slot(&mut self, slot: Slot, epoch: Epoch, n: u64) {
         self.end_slot();
         self.out.extend_from_slice(&slot.number().to_le_bytes());
-        put_varint(self.out, epoch.0);
+        put_varint(self.out, epoch.counter);
         put_varint(self.out, n);
         self.group = Some((slot, self.out.len()));
         self.out.extend_from_slice(&[0; 4]);

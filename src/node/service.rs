@@ -64,6 +64,7 @@ impl Service for Engine {
                 reservation,
             } => self.done(target, Change::Cancel(ReservationId(*reservation))),
             RequestBody::Reset { target } => self.done(target, Change::Reset),
+            RequestBody::Routes { .. } => Err(WireError::Unavailable),
             RequestBody::Check(_) | RequestBody::Peek(_) => Err(WireError::Malformed {
                 reason: "a check is not a command".into(),
             }),
@@ -81,6 +82,11 @@ impl Service for Engine {
                 .map_or_else(AdminResponse::Failed, AdminResponse::Inspected),
             AdminRequest::Policies => AdminResponse::Policies(self.policy_lines()),
             AdminRequest::Status => AdminResponse::Status(Box::new(self.status())),
+            AdminRequest::Ring
+            | AdminRequest::Owner(_)
+            | AdminRequest::Node(_)
+            | AdminRequest::PolicyFile
+            | AdminRequest::PolicyApply(_) => AdminResponse::Failed(WireError::Unavailable),
             AdminRequest::Client(_) => AdminResponse::Failed(WireError::Malformed {
                 reason: "a client's request is not an admin's".into(),
             }),

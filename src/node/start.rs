@@ -74,7 +74,14 @@ impl Engine {
             bytes_max: options.bytes_max,
             evicts: options.data_dir.is_some(),
         };
-        let mut table = Table::new(capacity, 1, Epoch(opened.boots));
+        let mut table = Table::new(
+            capacity,
+            1,
+            Epoch {
+                counter: opened.boots,
+                node: opened.identity.node,
+            },
+        );
         let mut sink = Recovered {
             table: &table,
             store: &*opened.store,

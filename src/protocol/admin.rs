@@ -21,6 +21,16 @@ pub(crate) enum AdminRequest<'a> {
     Policies,
     /// How the node is; answered by `Status`.
     Status,
+    /// The cluster as this node sees it; answered by `Ring`.
+    Ring,
+    /// Who owns a key; answered by `Owner`.
+    Owner(&'a str),
+    /// Change a node's part in the cluster; answered by `Done`.
+    Node(NodeCommand),
+    /// The text of the policy set in force, and its place; answered by `PolicyFile`.
+    PolicyFile,
+    /// Put this text of a `limits.toml` in force on the whole cluster; answered by `Applied`.
+    PolicyApply(&'a str),
 }
 
 /// What the node answers.
@@ -36,6 +46,138 @@ pub(crate) enum AdminResponse {
     Status(Box<Status>),
     /// The request was not carried out.
     Failed(WireError),
+    /// The cluster as the node sees it.
+    Ring(Box<Ring>),
+    /// Who owns a key.
+    Owner(Owner),
+    /// It is done.
+    Done,
+    /// The policy set in force.
+    PolicyFile(PolicyFile),
+    /// The set is in force here, and on its way to all other nodes.
+    Applied(PolicyFile),
+}
+
+/// A change of a node's part in the cluster.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum NodeCommand {
+    /// The node that is asked gives all its slots to the others and takes none, until it restarts or
+    /// is told to [`NodeCommand::Resume`].
+    Drain,
+    /// It takes slots again.
+    Resume,
+    /// It drains and then leaves the cluster for good.
+    Leave,
+    /// The operator vouches that this node is gone: its slots start empty, in quarantine, at others.
+    Remove {
+        /// Its id.
+        node: u128,
+    },
+    /// The node that is asked owns a share of the slots by this weight.
+    Weight(u32),
+}
+
+/// The cluster as one node sees it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Ring {
+    /// Id of the node that answers.
+    pub node: u128,
+    /// All nodes of the cluster that it knows, itself included, by id.
+    pub nodes: Vec<RingNode>,
+    /// Runs of slots in order: how many, the owner's place in `nodes` (65535: none known), and the
+    /// place of the node that should own them by the ring.
+    pub runs: Vec<(u16, u16, u16)>,
+    /// Hand-offs that the node takes part in.
+    pub hand_offs: Vec<HandOff>,
+    /// What the node itself holds and does.
+    pub load: NodeLoad,
+}
+
+/// A node of the cluster as another one sees it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct RingNode {
+    /// Its id.
+    pub node: u128,
+    /// Its advertised address.
+    pub address: String,
+    /// `alive`, `suspect`, `down`, `draining` or `left`.
+    pub state: String,
+    /// How often it has started, as far as is known.
+    pub boot_counter: u64,
+    /// Its share of the slots, against others'.
+    pub weight: u32,
+    /// Hash of its policy set; 0 if not known.
+    pub policies: u64,
+    /// Round trip to it in microseconds; 0 if not known.
+    pub round_trip_us: u64,
+}
+
+/// A hand-off in progress.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct HandOff {
+    /// The node that gives.
+    pub from: u128,
+    /// The node that takes.
+    pub to: u128,
+    /// Slots in it.
+    pub slots: u32,
+    /// `pre-copy`, `seal`, `fetch`, `install` or `accept`.
+    pub step: String,
+    /// Bytes of state moved so far.
+    pub bytes: u64,
+}
+
+/// What a node holds and does. Counters start at zero with the process.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct NodeLoad {
+    /// Slots that it serves.
+    pub slots: u32,
+    /// Key states in memory.
+    pub keys: u64,
+    /// Checks decided here.
+    pub checks: u64,
+    /// Checks passed on to their owners.
+    pub proxied: u64,
+    /// Answers given without the counts.
+    pub degraded: u64,
+    /// Commits written and not yet synced.
+    pub unsynced_commits: u64,
+    /// Since the process began to serve.
+    pub uptime_ms: u64,
+}
+
+/// Who owns a key.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Owner {
+    /// The key's slot.
+    pub slot: u16,
+    /// Counter of the owner's epoch.
+    pub epoch: u64,
+    /// Version of the slot's configuration.
+    pub version: u64,
+    /// Id of the owner; 0 if none is known.
+    pub owner: u128,
+    /// Its address, if known.
+    pub owner_address: String,
+    /// Id of the node that should own it by the ring.
+    pub target: u128,
+}
+
+/// A policy set as text.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct PolicyFile {
+    /// Counts the sets that were in force in the cluster.
+    pub version: u64,
+    /// Hash of the set.
+    pub hash: u64,
+    /// The `limits.toml`.
+    pub text: String,
 }
 
 /// A key's state under a policy.

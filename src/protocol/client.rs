@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::bounded;
 use super::error::WireError;
+use super::routes::Routes;
 
 /// Most checks in one request.
 pub(crate) const BATCH_MAX: usize = 1024;
@@ -76,6 +77,11 @@ pub(crate) enum RequestBody<'a> {
         #[serde(borrow)]
         target: Target<'a>,
     },
+    /// Who owns which slot; answered by `Routes`, see [`super::routes`].
+    Routes {
+        /// Tag of the routes that the client has; 0 if it has none.
+        known: u64,
+    },
 }
 
 /// A check: policy, key, cost.
@@ -143,6 +149,8 @@ pub(crate) enum ResponseBody {
     Done,
     /// The request as a whole was not carried out.
     Failed(WireError),
+    /// Who owns which slot.
+    Routes(Box<Routes>),
 }
 
 /// A [`crate::types::Decision`] as it travels.

@@ -19,6 +19,7 @@ mod decision;
 pub(crate) mod error;
 pub(crate) mod frame;
 pub(crate) mod hello;
+pub(crate) mod routes;
 
 #[cfg(test)]
 mod golden;

@@ -63,7 +63,14 @@ async fn read(receive: &mut RecvStream, buffer: &mut FrameBuffer) -> Result<(), 
 async fn carry_out<S: Service>(service: &S, request: AdminRequest<'_>) -> AdminResponse {
     let body = match request {
         AdminRequest::Client(body) => body,
-        AdminRequest::Inspect(_) | AdminRequest::Policies | AdminRequest::Status => {
+        AdminRequest::Inspect(_)
+        | AdminRequest::Policies
+        | AdminRequest::Status
+        | AdminRequest::Ring
+        | AdminRequest::Owner(_)
+        | AdminRequest::Node(_)
+        | AdminRequest::PolicyFile
+        | AdminRequest::PolicyApply(_) => {
             return service.admin(&request);
         }
     };
@@ -81,7 +88,8 @@ async fn carry_out<S: Service>(service: &S, request: AdminRequest<'_>) -> AdminR
         | RequestBody::Reserve { .. }
         | RequestBody::Settle { .. }
         | RequestBody::Cancel { .. }
-        | RequestBody::Reset { .. } => service.command(&body),
+        | RequestBody::Reset { .. }
+        | RequestBody::Routes { .. } => service.command(&body),
     };
     let Some(wait) = wait else {
         return AdminResponse::Client(body);

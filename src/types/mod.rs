@@ -20,5 +20,7 @@ pub use key::{KEY_BYTES_MAX, KeyError};
 #[cfg(feature = "server")]
 pub(crate) use node::{BootCounter, NodeId};
 #[cfg(feature = "server")]
-pub(crate) use slot::{Epoch, SLOT_COUNT, Slot};
+pub(crate) use slot::{
+    Configuration, Epoch, Position, REPLICAS_MAX, Replicas, SLOT_COUNT, Slot, SlotRecord, SlotSet,
+};
 pub use time::{MonoTime, SlotTime};

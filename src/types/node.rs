@@ -3,7 +3,7 @@
 use std::fmt;
 
 /// 128 random bits, born with the data directory; printed like a UUID.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub(crate) struct NodeId(pub(crate) u128);
 
 impl fmt::Display for NodeId {

@@ -4,11 +4,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Rooms with those of ours that each may use; `node` and the programs may use all.
-const ROOMS: [(&str, &str); 11] = [
+const ROOMS: [(&str, &str); 13] = [
     ("types", ""),
     ("protocol", "types"),
     ("routing", "types"),
     ("limiter", "types"),
+    ("ownership", "types limiter"),
+    ("membership", "types"),
     (
         "server",
         "types protocol routing limiter transport telemetry",
@@ -26,7 +28,14 @@ const ROOMS: [(&str, &str); 11] = [
         "types limiter transport client config telemetry node",
     ),
 ];
-const PURE: [&str; 4] = ["types", "protocol", "routing", "limiter"];
+const PURE: [&str; 6] = [
+    "types",
+    "protocol",
+    "routing",
+    "limiter",
+    "ownership",
+    "membership",
+];
 /// What a pure room has no use for: the world, time, chance, and the order of hashes.
 #[rustfmt::skip]
 const NOT_PURE: [&str; 14] = [

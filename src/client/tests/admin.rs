@@ -56,7 +56,12 @@ async fn an_admin_asks_each_request_on_a_stream_of_its_own() {
                 AdminRequest::Client(_) => {
                     AdminResponse::Client(ResponseBody::Failed(WireError::StorageFailed))
                 }
-                AdminRequest::Inspect(_) => AdminResponse::Client(ResponseBody::Done),
+                AdminRequest::Inspect(_)
+                | AdminRequest::Ring
+                | AdminRequest::Owner(_)
+                | AdminRequest::Node(_)
+                | AdminRequest::PolicyFile
+                | AdminRequest::PolicyApply(_) => AdminResponse::Client(ResponseBody::Done),
             };
             let mut bytes = Vec::new();
             frame::encode_within(ADMIN_ANSWER_BYTES_MAX, &answer, &mut bytes).unwrap();

@@ -5,8 +5,12 @@ use proptest::prelude::*;
 use super::*;
 use crate::limiter::commit_record::{self, RecordWriter};
 use crate::limiter::policy::Limits;
-use crate::types::Epoch;
+use crate::types::{Epoch, NodeId};
 
+const EPOCH: Epoch = Epoch {
+    counter: 4,
+    node: NodeId(1),
+};
 const ID: StateId = StateId(0xabc0_0102_0304_0506_0708_090a_0b0c_0d0e);
 
 fn sample() -> (KeyState, Shape, Reservations) {
@@ -50,7 +54,7 @@ fn commit_records_keep_their_format() {
     let mut out = Vec::new();
     let mut writer = RecordWriter::new(&mut out, 9, SlotTime::from_ms(2000));
     assert!(writer.is_empty());
-    writer.begin_slot(ID.slot(), Epoch(4), 300);
+    writer.begin_slot(ID.slot(), EPOCH, 300);
     writer.changed(ID, &state, &shape, SlotTime::from_ms(2000));
     writer.whole(ID, &state, &shape, &reservations);
     writer.finish();
@@ -77,7 +81,7 @@ fn a_flipped_bit_anywhere_is_noticed() {
     let row = encode_row(ID, &state, &shape, &reservations);
     let mut record = Vec::new();
     let mut writer = RecordWriter::new(&mut record, 9, SlotTime::ZERO);
-    writer.begin_slot(ID.slot(), Epoch(4), 3);
+    writer.begin_slot(ID.slot(), EPOCH, 3);
     writer.whole(ID, &state, &shape, &reservations);
     writer.finish();
     for bit in 0..row.len() * 8 {

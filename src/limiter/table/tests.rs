@@ -11,7 +11,7 @@ use crate::limiter::key_state::KeyState;
 use crate::limiter::policy::{Limit, Limits};
 use crate::limiter::reservation::Reservations;
 use crate::limiter::shape::{Shape, ShapeId};
-use crate::types::{Epoch, Grant, ReservationId, SlotTime, StateId};
+use crate::types::{Epoch, Grant, NodeId, ReservationId, SlotTime, StateId};
 
 #[derive(Debug, Clone)]
 enum Step {
@@ -81,7 +81,7 @@ impl World {
             bytes_max: u64::MAX,
             evicts: true,
         };
-        let table = Table::new(capacity, 1, Epoch(1));
+        let table = Table::new(capacity, 1, epoch(1));
         let shape = table.shapes.intern(Shape::of(&limits)).unwrap();
         Self {
             table,
@@ -114,7 +114,7 @@ impl World {
 
     fn restart(&mut self) {
         let next = self.table.open_commit.load(Ordering::SeqCst) + 1;
-        self.table = Table::new(self.capacity, next, Epoch(2));
+        self.table = Table::new(self.capacity, next, epoch(2));
         self.shape = self.table.shapes.intern(Shape::of(&self.limits)).unwrap();
         for (id, row) in &self.disk.rows {
             self.table.load_row(*id, row, self.now).unwrap();
@@ -185,6 +185,13 @@ fn outcome(outcome: Outcome) -> Ask<Outcome> {
         Outcome::Decided { .. } | Outcome::CostAboveLimit(_) | Outcome::Quarantined { .. } => {
             Ask::Answer(outcome)
         }
+    }
+}
+
+fn epoch(counter: u64) -> Epoch {
+    Epoch {
+        counter,
+        node: NodeId(1),
     }
 }
 

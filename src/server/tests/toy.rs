@@ -148,9 +148,13 @@ impl Service for Toy {
         match request {
             AdminRequest::Status => AdminResponse::Status(Box::default()),
             AdminRequest::Policies => AdminResponse::Policies(self.policies.lock().clone()),
-            AdminRequest::Inspect(_) | AdminRequest::Client(_) => {
-                AdminResponse::Failed(WireError::Unavailable)
-            }
+            AdminRequest::Inspect(_)
+            | AdminRequest::Client(_)
+            | AdminRequest::Ring
+            | AdminRequest::Owner(_)
+            | AdminRequest::Node(_)
+            | AdminRequest::PolicyFile
+            | AdminRequest::PolicyApply(_) => AdminResponse::Failed(WireError::Unavailable),
         }
     }
 
