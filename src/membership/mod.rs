@@ -11,6 +11,8 @@
 #![warn(clippy::wildcard_enum_match_arm)]
 
 mod alarms;
+mod config;
+mod event;
 pub(crate) mod identity;
 mod packet;
 mod random;

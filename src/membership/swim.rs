@@ -14,12 +14,13 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::num::{NonZeroU8, NonZeroUsize};
 use std::time::Duration;
 
-use foca::{Config, Foca, Member, Notification, PeriodicParams, PostcardCodec, State, Timer};
+use foca::{Foca, Member, Notification, PostcardCodec, State, Timer};
 
 use super::alarms::{Alarm, Alarms};
+pub(crate) use super::config::SwimConfig;
+pub(crate) use super::event::{Liveness, SwimEffect, SwimEvent, SwimRefusals};
 use super::identity::Identity;
 use super::packet;
 use super::random::Random;
@@ -37,157 +38,6 @@ const ANNOUNCE_AGAIN: Duration = Duration::from_secs(1);
 
 /// How often an announcement is repeated before the node waits to be told again.
 const ANNOUNCEMENTS_MAX: u32 = 30;
-
-/// How the members watch each other. The same for all nodes of a cluster.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct SwimConfig {
-    /// How often a node probes another one. Default: 1 s.
-    pub(crate) probe_period: Duration,
-    /// How long it waits before it probes through others. Default: 300 ms, so that an answer by
-    /// that way has twice as long until the period ends.
-    pub(crate) probe_wait: Duration,
-    /// How long a suspect has to say that it lives. Default: 3 s, which is 15 rounds of gossip; at
-    /// a tenth of the messages lost it still hears of it and is heard for certain.
-    pub(crate) suspicion: Duration,
-    /// How often news are passed on. Default: 200 ms.
-    pub(crate) gossip_period: Duration,
-    /// How long a member that is down is remembered. Default: 1 h, long after the last packet that
-    /// could speak of it as living has gone.
-    pub(crate) remember_down: Duration,
-}
-
-impl Default for SwimConfig {
-    fn default() -> Self {
-        Self {
-            probe_period: Duration::from_secs(1),
-            probe_wait: Duration::from_millis(300),
-            suspicion: Duration::from_secs(3),
-            gossip_period: Duration::from_millis(200),
-            remember_down: Duration::from_secs(3600),
-        }
-    }
-}
-
-/// As many as a set or a count may be chosen from; never zero.
-const fn at_least_one(count: usize) -> NonZeroUsize {
-    NonZeroUsize::MIN.saturating_add(count.saturating_sub(1))
-}
-
-impl SwimConfig {
-    fn foca(self) -> Config {
-        let every = |frequency, members| {
-            Some(PeriodicParams {
-                frequency,
-                num_members: at_least_one(members),
-            })
-        };
-        Config {
-            probe_period: self.probe_period,
-            probe_rtt: self.probe_wait,
-            num_indirect_probes: at_least_one(3),
-            // Each node passes each piece of news on so often; with 30 nodes 5 would do.
-            max_transmissions: NonZeroU8::MIN.saturating_add(9),
-            suspect_to_down_after: self.suspicion,
-            remove_down_after: Some(self.remember_down),
-            max_packet_size: at_least_one(PACKET_BYTES_MAX),
-            notify_down_members: true,
-            // What gossip has missed is made good within some periods.
-            periodic_announce: every(Duration::from_secs(10), 1),
-            // A cut network that is whole again is noticed within some periods.
-            periodic_announce_to_down_members: every(Duration::from_secs(5), 2),
-            periodic_gossip: every(self.gossip_period, 3),
-        }
-    }
-}
-
-/// What can happen.
-#[derive(Debug, Clone)]
-pub(crate) enum SwimEvent {
-    /// Time has passed; sent when [`SwimEffect::WakeAt`] asked for it.
-    Tick,
-    /// A datagram came over a connection that belongs to `from`.
-    Datagram {
-        /// The node whose certificate and id the connection has shown.
-        from: NodeId,
-        /// The packet.
-        bytes: Vec<u8>,
-    },
-    /// There is a connection to this node: tell it that we are here, until it answers.
-    Announce {
-        /// Whom; as it has introduced itself on the connection.
-        to: Identity,
-    },
-    /// The connection to a node was lost: suspect it now instead of at the next probe. If it lives,
-    /// others reach it, or a new connection does.
-    Doubt {
-        /// Whom.
-        node: NodeId,
-    },
-    /// The node stops: tell the others that it leaves.
-    Leave,
-}
-
-/// What is to be done, or has become known.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum SwimEffect {
-    /// Send a datagram if there is a connection to the node; else drop it.
-    Send {
-        /// To whom.
-        to: Identity,
-        /// At most [`PACKET_BYTES_MAX`].
-        bytes: Vec<u8>,
-    },
-    /// A member answers: it is new, or back, or no longer suspected.
-    MemberUp {
-        /// Who.
-        member: Identity,
-    },
-    /// A member may be down. Until it is said to be, it counts as up.
-    MemberSuspect {
-        /// Who.
-        member: Identity,
-    },
-    /// A member is down, or has left.
-    MemberDown {
-        /// Who.
-        member: Identity,
-    },
-    /// Another member answers: the node is not alone (any more).
-    Joined,
-    /// No other member answers.
-    Alone,
-    /// The others took the node for dead; it lives on under this identity.
-    Renewed {
-        /// The new one.
-        identity: Identity,
-    },
-    /// Send [`SwimEvent::Tick`] at this time, if nothing happens before.
-    WakeAt(MonoTime),
-}
-
-/// What is thought of a member.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Liveness {
-    /// It answers.
-    Up,
-    /// It did not answer, and has not been given up.
-    Suspect,
-    /// It is given up, or has left.
-    Down,
-}
-
-/// How many datagrams were refused, and why. None of them changed anything.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct SwimRefusals {
-    /// The packet names another sender than the node that it came from.
-    pub(crate) forged: u64,
-    /// Not a packet, or a longer one than there are.
-    pub(crate) unreadable: u64,
-    /// It would have made the node remember more than [`MEMBERS_MAX`] nodes.
-    pub(crate) crowded: u64,
-    /// The library made nothing of it: it claims our own id, or makes no sense.
-    pub(crate) senseless: u64,
-}
 
 /// A node's view of who is alive.
 pub(crate) struct Swim {

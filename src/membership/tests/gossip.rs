@@ -184,11 +184,14 @@ fn acquainted() -> (Swim, Vec<u8>) {
 }
 
 fn sent(effects: &[SwimEffect]) -> Vec<u8> {
-    let mut sends = effects.iter().filter_map(|effect| match effect {
-        SwimEffect::Send { bytes, .. } => Some(bytes.clone()),
-        _ => None,
+    let send = effects.iter().find_map(|effect| {
+        if let SwimEffect::Send { bytes, .. } = effect {
+            Some(bytes.clone())
+        } else {
+            None
+        }
     });
-    sends.next().unwrap()
+    send.unwrap()
 }
 
 fn members(swim: &Swim) -> Vec<(Identity, Liveness)> {
