@@ -7,6 +7,7 @@ mod data_dir;
 mod engine;
 mod journal;
 mod policies;
+mod policy_sets;
 mod service;
 mod stamp;
 mod start;
