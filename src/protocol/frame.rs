@@ -19,9 +19,6 @@ pub(crate) const FRAME_BYTES_MAX: usize = 64 * 1024;
 /// Longest body of an answer to an admin, who may ask for all policies at once.
 pub(crate) const ADMIN_ANSWER_BYTES_MAX: usize = 1024 * 1024;
 
-/// Longest body of an admin's request, which may bring a whole policy file along.
-pub(crate) const ADMIN_REQUEST_BYTES_MAX: usize = ADMIN_ANSWER_BYTES_MAX;
-
 /// Capacity that an empty [`FrameBuffer`] keeps; more is given back once it is empty, so that
 /// thousands of streams that were busy once do not hold on to it.
 const IDLE_BYTES_MAX: usize = 32 * 1024;

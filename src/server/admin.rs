@@ -15,7 +15,7 @@ use crate::protocol::admin::{AdminRequest, AdminResponse};
 use crate::protocol::client::{RequestBody, ResponseBody};
 use crate::protocol::error::WireError;
 use crate::protocol::frame::{
-    ADMIN_ANSWER_BYTES_MAX, ADMIN_REQUEST_BYTES_MAX, FrameBuffer, FrameError, decode, encode_within,
+    ADMIN_ANSWER_BYTES_MAX, FrameBuffer, FrameError, decode, encode_within,
 };
 use crate::transport::CloseCode;
 
@@ -26,7 +26,7 @@ pub(super) async fn serve<S: Service>(
     mut receive: RecvStream,
 ) -> End {
     let bounds = server.admission().bounds;
-    let mut buffer = FrameBuffer::with_max(ADMIN_REQUEST_BYTES_MAX);
+    let mut buffer = FrameBuffer::with_max(ADMIN_ANSWER_BYTES_MAX);
     let request = timeout(bounds.slow_frame_timeout, read(&mut receive, &mut buffer)).await;
     let frame = match request {
         Ok(Ok(())) => buffer.take(),
