@@ -15,7 +15,10 @@ fn mistakes(text: &str) -> Vec<String> {
 fn told(diagnostics: &[Diagnostic]) -> Vec<String> {
     let told = diagnostics.iter().map(|it| {
         let place = it.place.as_ref();
-        let place = place.map_or(it.file.clone(), |it| format!("{}:{}", it.line, it.column));
+        let place = place.map_or_else(
+            || it.file.clone(),
+            |it| format!("{}:{}", it.line, it.column),
+        );
         let hint = it.hint.as_deref().unwrap_or("-");
         format!("{place}: {} | {hint}", it.message)
     });

@@ -5,11 +5,8 @@
 //! - [`versioned`]: a set with its version, and its bytes in `meta` and on the wire.
 //! - [`rule`]: which of two sets wins, and what a changed file or an applied text does.
 
-mod rule;
-mod versioned;
-
-pub(crate) use rule::{ApplyError, FileState, Peers, PolicyEffect, PolicySets};
-pub(crate) use versioned::{BadPolicySet, META_NAME, SPREAD_BYTES_MAX, VersionedSet};
+pub(crate) mod rule;
+pub(crate) mod versioned;
 
 #[cfg(test)]
 mod tests;

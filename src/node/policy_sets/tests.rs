@@ -2,8 +2,8 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
-use super::versioned::BadPolicySet;
-use super::*;
+use super::rule::*;
+use super::versioned::*;
 
 /// The set that allows `permits` a minute, as this version.
 fn set(version: u64, permits: u64) -> VersionedSet {
@@ -28,8 +28,11 @@ fn short(effects: &[PolicyEffect]) -> String {
 fn the_bytes_of_a_set_stay_as_they_are() {
     let set = VersionedSet::parse(3, "f", "policy.a.limit = \"5/min\"\n").unwrap();
     let bytes = set.encode();
-    let shown: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    assert_eq!(shown, GOLDEN);
+    let golden: Vec<u8> = (0..GOLDEN.len())
+        .step_by(2)
+        .map(|at| u8::from_str_radix(&GOLDEN[at..at + 2], 16).unwrap())
+        .collect();
+    assert_eq!(bytes, golden);
     assert_eq!(VersionedSet::decode(&bytes).unwrap(), set);
 }
 
@@ -210,7 +213,7 @@ impl Run {
         for effect in effects {
             match effect {
                 PolicyEffect::Store(set) => {
-                    self.stored = VersionedSet::decode(&set.encode()).unwrap()
+                    self.stored = VersionedSet::decode(&set.encode()).unwrap();
                 }
                 PolicyEffect::Enforce(set) => self.enforced = set,
                 PolicyEffect::Spread(_) | PolicyEffect::TellFile(_) => {}
