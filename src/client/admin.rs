@@ -6,11 +6,14 @@ use super::check::Check;
 use super::client::target;
 use super::dial::Session;
 use super::error::CheckError;
-use crate::protocol::admin::{AdminRequest, AdminResponse, Inspected, PolicyLine, Status};
+use crate::protocol::admin::{
+    AdminRequest, AdminResponse, Inspected, NodeCommand, Owner, PolicyFile, PolicyLine, Ring,
+    Status,
+};
 use crate::protocol::client::{RequestBody, ResponseBody};
 use crate::protocol::error::WireError;
-use crate::protocol::frame::{ADMIN_ANSWER_BYTES_MAX, FrameBuffer, decode, encode};
-use crate::types::Decision;
+use crate::protocol::frame::{ADMIN_ANSWER_BYTES_MAX, FrameBuffer, decode, encode_within};
+use crate::types::{Decision, check_key};
 
 /// Bytes of an answer's length before its body.
 const LENGTH_BYTES: usize = 4;
@@ -88,6 +91,76 @@ impl Admin {
         }
     }
 
+    /// The cluster as the node sees it.
+    ///
+    /// # Errors
+    /// [`CheckError`].
+    pub async fn ring(&self) -> Result<Ring, CheckError> {
+        match self.ask(&AdminRequest::Ring).await? {
+            AdminResponse::Ring(ring) => Ok(*ring),
+            other => Err(unexpected(other)),
+        }
+    }
+
+    /// Who owns `key`, as the node knows it.
+    ///
+    /// # Errors
+    /// [`CheckError`].
+    pub async fn owner(&self, key: &str) -> Result<Owner, CheckError> {
+        check_key(key)?;
+        match self.ask(&AdminRequest::Owner(key)).await? {
+            AdminResponse::Owner(owner) => Ok(owner),
+            other => Err(unexpected(other)),
+        }
+    }
+
+    /// Changes a node's part in the cluster; returns when the node has accepted the command, which
+    /// it then goes on to carry out (see [`Admin::ring`]).
+    ///
+    /// # Errors
+    /// [`CheckError`]. After [`CheckError::maybe_counted`] it may have been accepted or not; asking
+    /// again does no harm.
+    ///
+    /// ```no_run
+    /// use distributed_rate_limiter::client::{Admin, NodeCommand};
+    /// # async fn example(admin: Admin) -> Result<(), Box<dyn std::error::Error>> {
+    /// admin.node(NodeCommand::Drain).await?;
+    /// while admin.ring().await?.load.slots > 0 {
+    ///     tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    /// }
+    /// # Ok(()) }
+    /// ```
+    pub async fn node(&self, command: NodeCommand) -> Result<(), CheckError> {
+        match self.ask(&AdminRequest::Node(command)).await? {
+            AdminResponse::Done => Ok(()),
+            other => Err(unexpected(other)),
+        }
+    }
+
+    /// The policy set in force on the node, as text.
+    ///
+    /// # Errors
+    /// [`CheckError`].
+    pub async fn policy_file(&self) -> Result<PolicyFile, CheckError> {
+        match self.ask(&AdminRequest::PolicyFile).await? {
+            AdminResponse::PolicyFile(file) => Ok(file),
+            other => Err(unexpected(other)),
+        }
+    }
+
+    /// Puts the policies of this `limits.toml`, at most 1 MiB, in force on the whole cluster;
+    /// returns the set when the node has it, and the other nodes follow.
+    ///
+    /// # Errors
+    /// [`CheckError`]: [`Malformed`](WireError::Malformed) with all that is wrong in the text, and
+    /// then nothing has changed. Applying the same text again does no harm.
+    pub async fn policy_apply(&self, text: &str) -> Result<PolicyFile, CheckError> {
+        match self.ask(&AdminRequest::PolicyApply(text)).await? {
+            AdminResponse::Applied(file) => Ok(file),
+            other => Err(unexpected(other)),
+        }
+    }
+
     /// Asks as a client does, and counts if it is granted.
     ///
     /// # Errors
@@ -140,8 +213,10 @@ impl Admin {
 
     async fn ask(&self, request: &AdminRequest<'_>) -> Result<AdminResponse, CheckError> {
         let mut frame = Vec::new();
-        encode(request, &mut frame).map_err(|error| WireError::Malformed {
-            reason: error.to_string(),
+        encode_within(ADMIN_ANSWER_BYTES_MAX, request, &mut frame).map_err(|error| {
+            WireError::Malformed {
+                reason: error.to_string(),
+            }
         })?;
         match tokio::time::timeout(self.deadline, self.exchange(&frame)).await {
             Ok(answer) => answer,

@@ -37,7 +37,10 @@ mod tests;
 mod waiters;
 
 pub use crate::limiter::policy::{Limit, LimitError, Limits};
-pub use crate::protocol::admin::{Inspected, InspectedLimit, PolicyLine, Status};
+pub use crate::protocol::admin::{
+    HandOff, Inspected, InspectedLimit, NodeCommand, NodeLoad, Owner, PolicyFile, PolicyLine, Ring,
+    RingNode, Status,
+};
 pub use crate::transport::{CertError, Role, tls::Credentials};
 pub use admin::Admin;
 pub use builder::{Builder, CONNECTIONS_DEFAULT, CONNECTIONS_MAX, WAITING_MAX_DEFAULT};

@@ -25,6 +25,11 @@ pub enum StartError {
     /// The address cannot be listened on.
     #[error("cannot listen")]
     Listen(#[source] TransportError),
+    /// The node was told to join a cluster, which this version cannot.
+    #[error(
+        "this version serves as a single node and cannot join a cluster; start it without join"
+    )]
+    CannotJoin,
     /// A thread or runtime could not be started.
     #[error("cannot start a thread; check the limits of the process")]
     Thread(#[source] std::io::Error),

@@ -9,6 +9,7 @@ mod journal;
 pub(crate) mod peer_wire;
 pub(crate) mod peers;
 mod policies;
+mod policy_sets;
 mod service;
 mod stamp;
 mod start;

@@ -36,6 +36,19 @@ pub struct NodeOptions {
     pub data_dir: Option<PathBuf>,
     /// Make the directory if it is missing or empty. Default: no.
     pub create: bool,
+    /// Nodes of the cluster to join, as `host:port`, if the directory is missing or empty; one that
+    /// answers is enough. Default none: the node makes a cluster of its own, or goes on in the one
+    /// that its directory names.
+    pub join: Vec<String>,
+    /// Where other nodes and clients reach this node, as `host:port`. `None`, the default: the
+    /// address it listens on; if that is unspecified, no other node can join.
+    pub advertise: Option<String>,
+    /// Its share of the slots against the others', 1 to 100. Default 1.
+    pub weight: u32,
+    /// How long a stopping node hands its slots to others, at most. Default 30 s.
+    pub drain_timeout: Duration,
+    /// Most bytes of state sent a second while slots move. Default 64 MiB.
+    pub hand_off_bytes_per_second: u64,
     /// Most keys in memory; default 10 million.
     pub max_keys: u64,
     /// Most bytes of key states in memory; default 2 GiB.
@@ -67,6 +80,11 @@ impl NodeOptions {
             workers: 0,
             data_dir: None,
             create: false,
+            join: Vec::new(),
+            advertise: None,
+            weight: 1,
+            drain_timeout: Duration::from_secs(30),
+            hand_off_bytes_per_second: 64 << 20,
             max_keys: 10_000_000,
             max_memory_bytes: 2 << 30,
             sync_interval: Duration::from_secs(1),
@@ -104,6 +122,9 @@ impl Node {
     /// # Errors
     /// [`StartError`]; nothing serves then.
     pub fn start(options: &NodeOptions, policies: &PolicySet) -> Result<Self, StartError> {
+        if !options.join.is_empty() {
+            return Err(StartError::CannotJoin);
+        }
         let auth = if options.insecure {
             ClientAuth::Optional
         } else {

@@ -1,7 +1,7 @@
 //! Requests and answers on `drl-admin/1`, beside those of `drl-client/1`.
 //!
 //! On an admin connection the first stream carries the hello and nothing else. Each further stream
-//! carries one [`AdminRequest`] frame and one [`AdminResponse`] frame, which may be as long as
+//! carries one [`AdminRequest`] frame and one [`AdminResponse`] frame, which may each be as long as
 //! [`super::frame::ADMIN_ANSWER_BYTES_MAX`]; a client request travels inside
 //! `AdminRequest::Client`.
 
@@ -59,8 +59,9 @@ pub(crate) enum AdminResponse {
 }
 
 /// A change of a node's part in the cluster.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum NodeCommand {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum NodeCommand {
     /// The node that is asked gives all its slots to the others and takes none, until it restarts or
     /// is told to [`NodeCommand::Resume`].
     Drain,

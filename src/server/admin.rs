@@ -26,7 +26,7 @@ pub(super) async fn serve<S: Service>(
     mut receive: RecvStream,
 ) -> End {
     let bounds = server.admission().bounds;
-    let mut buffer = FrameBuffer::default();
+    let mut buffer = FrameBuffer::with_max(ADMIN_ANSWER_BYTES_MAX);
     let request = timeout(bounds.slow_frame_timeout, read(&mut receive, &mut buffer)).await;
     let frame = match request {
         Ok(Ok(())) => buffer.take(),

@@ -1,7 +1,7 @@
 //! What the command line's door says and understands.
 
 use super::toy::{Toy, credentials, granted};
-use crate::client::{CheckError, PolicyLine, Status};
+use crate::client::{CheckError, NodeCommand, Owner, PolicyFile, PolicyLine, Ring, Status};
 use crate::protocol::admin::{AdminRequest, AdminResponse};
 use crate::protocol::client::{RequestBody, ResponseBody};
 use crate::protocol::error::WireError;
@@ -38,11 +38,20 @@ async fn an_admin_asks_each_request_on_a_stream_of_its_own() {
         assert_eq!(error.to_string(), expected.to_string());
         let error = admin.inspect("api", "user").await.unwrap_err();
         assert!(matches!(error, CheckError::UnexpectedAnswer), "{error:?}");
+        assert_eq!(admin.ring().await.unwrap().node, 3);
+        assert_eq!(admin.owner("user").await.unwrap().slot, 11);
+        let error = admin.owner("").await.unwrap_err();
+        assert!(matches!(error, CheckError::Key(_)), "{error:?}");
+        admin.node(NodeCommand::Remove { node: 4 }).await.unwrap();
+        assert_eq!(admin.policy_file().await.unwrap().version, 1);
+        let long = "# limits\n".repeat(20_000);
+        let applied = admin.policy_apply(&long).await.unwrap();
+        assert_eq!((applied.version, applied.text), (2, long));
     };
     let script = async {
-        for _ in 0..5 {
+        for _ in 0..10 {
             let (mut send, mut recv) = peer.connection.accept_bi().await.unwrap();
-            let asked = recv.read_to_end(1 << 16).await.unwrap();
+            let asked = recv.read_to_end(1 << 20).await.unwrap();
             let answer = match frame::decode(&asked[4..]).unwrap() {
                 AdminRequest::Policies => AdminResponse::Policies(lines.clone()),
                 AdminRequest::Status => AdminResponse::Status(Box::new(Status {
@@ -56,12 +65,28 @@ async fn an_admin_asks_each_request_on_a_stream_of_its_own() {
                 AdminRequest::Client(_) => {
                     AdminResponse::Client(ResponseBody::Failed(WireError::StorageFailed))
                 }
-                AdminRequest::Inspect(_)
-                | AdminRequest::Ring
-                | AdminRequest::Owner(_)
-                | AdminRequest::Node(_)
-                | AdminRequest::PolicyFile
-                | AdminRequest::PolicyApply(_) => AdminResponse::Client(ResponseBody::Done),
+                AdminRequest::Inspect(_) => AdminResponse::Client(ResponseBody::Done),
+                AdminRequest::Ring => AdminResponse::Ring(Box::new(Ring {
+                    node: 3,
+                    ..Ring::default()
+                })),
+                AdminRequest::Owner(key) => AdminResponse::Owner(Owner {
+                    slot: if key == "user" { 11 } else { 0 },
+                    ..Owner::default()
+                }),
+                AdminRequest::Node(command) => {
+                    assert_eq!(command, NodeCommand::Remove { node: 4 });
+                    AdminResponse::Done
+                }
+                AdminRequest::PolicyFile => AdminResponse::PolicyFile(PolicyFile {
+                    version: 1,
+                    ..PolicyFile::default()
+                }),
+                AdminRequest::PolicyApply(text) => AdminResponse::Applied(PolicyFile {
+                    version: 2,
+                    text: text.to_owned(),
+                    ..PolicyFile::default()
+                }),
             };
             let mut bytes = Vec::new();
             frame::encode_within(ADMIN_ANSWER_BYTES_MAX, &answer, &mut bytes).unwrap();
