@@ -7,7 +7,9 @@ mod batch;
 mod calls;
 #[cfg(feature = "server")]
 mod connecting;
+mod denial_cache;
 #[cfg(feature = "server")]
 mod losing;
 #[cfg(feature = "server")]
 mod toy;
+mod waiters;
