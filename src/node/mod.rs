@@ -8,6 +8,7 @@ mod engine;
 mod journal;
 mod policies;
 mod service;
+mod slots;
 mod stamp;
 mod start;
 mod status;
