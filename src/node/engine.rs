@@ -7,16 +7,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::clock;
 use super::journal::Journal;
 use super::policies::{ActivePolicy, ActiveSet, Policies};
+use super::slots::FoundSlots;
 use super::upkeep::Upkeep;
 use crate::limiter::policy::{Durability, OnFailure};
 use crate::limiter::table::{Asked, Outcome, Table, Thawed, quarantine_left_ms};
-use crate::limiter::{SlotClock, real_ms};
+use crate::limiter::{SlotClock, SlotClocks, real_ms};
 use crate::protocol::client::{Ask, PolicyRef, WireDecision, WireSource};
 use crate::protocol::error::WireError;
 use crate::server::{Answer, Wait};
-use crate::storage::SharedSlotClock;
 use crate::storage::committer::Committer;
 use crate::storage::fence::{Fence, StorageFailed};
+use crate::storage::replace::RowTurn;
 use crate::storage::store::Store;
 use crate::types::{MonoTime, NodeId, SlotTime, StateId, check_key};
 
@@ -38,10 +39,14 @@ pub(crate) struct Engine {
     pub(super) upkeep: Upkeep,
     pub(super) counts: Counts,
     pub(super) about: About,
-    /// Since when all keys are denied, in slot ms; `u64::MAX`: they are not.
+    /// Since when all keys are denied, by the node's clock in ms; `u64::MAX`: they are not.
     pub(super) quarantined_since: AtomicU64,
-    /// The slot clock as the store's compactions see it.
-    pub(super) slot_clock: SharedSlotClock,
+    /// The slots' clocks as the store's compactions see them.
+    pub(super) slot_clocks: Arc<SlotClocks>,
+    /// Held by whoever writes rows of states.
+    pub(super) row_turn: RowTurn,
+    /// What the start found of slots.
+    pub(crate) found_slots: FoundSlots,
 }
 
 /// What the node is, for answers.
@@ -81,7 +86,7 @@ pub(super) enum Mode {
 }
 
 impl Engine {
-    /// The slot clock now.
+    /// The node's clock now; each slot's is this, moved by its offset.
     pub(crate) fn now(&self) -> SlotTime {
         self.clock.read(clock::mono_now())
     }
@@ -276,6 +281,7 @@ impl Engine {
                 cost: error.cost,
                 limit: error.limit,
             }),
+            Outcome::NotServed => self.refuse(WireError::Unavailable),
             Outcome::Quarantined { retry_after_ms } => self.without_counts(policy, retry_after_ms),
             Outcome::Cold { .. } | Outcome::Full => {
                 self.upkeep.make_room();

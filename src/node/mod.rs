@@ -11,6 +11,7 @@ pub(crate) mod peers;
 mod policies;
 mod policy_sets;
 mod service;
+mod slots;
 mod stamp;
 mod start;
 mod status;

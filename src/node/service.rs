@@ -207,6 +207,7 @@ impl Engine {
                     .map_err(|_| self.no_room())?;
                 Ok(())
             }
+            ChangeError::NotServed => Err(WireError::Unavailable),
             ChangeError::UnknownReservation(_) => Err(WireError::UnknownReservation),
             ChangeError::TooManyReservations(_) => Err(WireError::TooManyReservations {
                 max: u32::try_from(crate::limiter::RESERVATIONS_MAX).unwrap_or(u32::MAX),

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use super::clock;
@@ -11,23 +11,25 @@ use super::engine::{About, Counts, Engine};
 use super::error::StartError;
 use super::journal::{Journal, Recovered};
 use super::policies::Policies;
+use super::slots::{self, FoundSlots};
 use super::stamp;
 use super::upkeep::Upkeep;
 use crate::config::AfterPowerLoss;
 use crate::limiter::policy::PolicySet;
-use crate::limiter::resume;
 use crate::limiter::table::{Capacity, Table};
+use crate::limiter::{SlotClocks, resume};
 use crate::routing::KeyHasher;
+use crate::storage::Identity;
 use crate::storage::committer::Committer;
 use crate::storage::fence::Fence;
 use crate::storage::memory::MemoryStore;
 use crate::storage::open::OpenOptions;
 use crate::storage::recovery::{Recovery, recover};
+use crate::storage::replace::RowTurn;
 use crate::storage::rocks::RocksStore;
 use crate::storage::store::Store;
 use crate::storage::watermark::BootId;
-use crate::storage::{Identity, SharedSlotClock};
-use crate::types::{Epoch, NodeId, SLOT_COUNT, SlotTime};
+use crate::types::{NodeId, SLOT_COUNT, SlotTime};
 
 /// How an engine is to be built.
 #[derive(Debug, Clone)]
@@ -50,11 +52,13 @@ struct Opened {
     store: Arc<dyn Store>,
     identity: Identity,
     boots: u64,
-    slot_clock: SharedSlotClock,
+    slot_clocks: Arc<SlotClocks>,
 }
 
 impl Engine {
-    /// Builds an engine with `set` in force.
+    /// Builds an engine with `set` in force. It serves all slots at once if the store has no
+    /// registers ([`Engine::serve_alone`]); else none, until who owns them is worked out from
+    /// [`Engine::found_slots`].
     ///
     /// # Errors
     /// [`StartError`]; nothing serves then.
@@ -74,14 +78,10 @@ impl Engine {
             bytes_max: options.bytes_max,
             evicts: options.data_dir.is_some(),
         };
-        let mut table = Table::new(
-            capacity,
-            1,
-            Epoch {
-                counter: opened.boots,
-                node: opened.identity.node,
-            },
-        );
+        let clocks_of_slots = Arc::clone(&opened.slot_clocks);
+        let mut table = Table::new(capacity, 1, opened.identity.node, clocks_of_slots);
+        slots::hold(&table, &*opened.store)?;
+        let registers = opened.store.registers()?;
         let mut sink = Recovered {
             table: &table,
             store: &*opened.store,
@@ -132,15 +132,15 @@ impl Engine {
                 keeps: options.data_dir.is_some(),
             },
             quarantined_since: AtomicU64::new(quarantined_since),
-            slot_clock: opened.slot_clock,
+            slot_clocks: opened.slot_clocks,
+            row_turn: RowTurn::default(),
+            found_slots: FoundSlots::new(registers, &recovery),
         });
+        if engine.found_slots.registers.is_empty() {
+            engine.serve_alone();
+        }
         engine.tell_start(&recovery);
         Ok(engine)
-    }
-
-    /// Lets the store know which rows have expired.
-    pub(super) fn publish_slot_clock(&self, now: SlotTime) {
-        self.slot_clock.store(now.as_ms(), Ordering::Relaxed);
     }
 
     fn tell_start(&self, recovery: &Recovery) {
@@ -158,7 +158,7 @@ impl Engine {
 }
 
 fn open_store(options: &EngineOptions) -> Result<Opened, StartError> {
-    let slot_clock = Arc::new(AtomicU64::new(0));
+    let slot_clocks = Arc::new(SlotClocks::default());
     let newborn = Identity {
         node: NodeId(rand::random()),
         cluster: rand::random(),
@@ -171,7 +171,7 @@ fn open_store(options: &EngineOptions) -> Result<Opened, StartError> {
             store,
             identity: newborn,
             boots: 1,
-            slot_clock,
+            slot_clocks,
         });
     };
     let store = RocksStore::open(&OpenOptions {
@@ -179,7 +179,7 @@ fn open_store(options: &EngineOptions) -> Result<Opened, StartError> {
         create: options.create,
         newborn,
         boot: BootId::parse(&clock::boot_id()).unwrap_or_default(),
-        slot_clock: Arc::clone(&slot_clock),
+        slot_clocks: Arc::clone(&slot_clocks),
     })?;
     if options.create && !store.found().created {
         tracing::info!(path = %path.display(), "--create has no effect: the directory is in use already");
@@ -189,7 +189,7 @@ fn open_store(options: &EngineOptions) -> Result<Opened, StartError> {
         store: Arc::new(store),
         identity,
         boots,
-        slot_clock,
+        slot_clocks,
     })
 }
 

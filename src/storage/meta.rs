@@ -7,19 +7,36 @@
 //! | `format` | version of the data directory's format (u32 LE) |
 //! | `identity` | node id (u128 LE), cluster id (u128 LE), key secret (16 bytes), slot count (u16 LE) |
 //! | `boots` | how often a node was started on it (u64 LE) |
+//! | `register/NNNN` | of a slot: who owns it (the ownership's bytes) |
+//! | `slot/NNNN` | of a slot: whose state its rows are (`limiter::installed`) |
 //! | `journal_floor` | commit number up to which the journal was dropped (u64 LE) |
 
 use std::fmt;
 
-use crate::types::NodeId;
+use crate::types::{NodeId, Slot};
 
 /// Version of the format that this build reads and writes.
-pub(crate) const FORMAT_VERSION: u32 = 1;
+pub(crate) const FORMAT_VERSION: u32 = 2;
 
 pub(super) const FORMAT: &str = "format";
 pub(super) const IDENTITY: &str = "identity";
 pub(super) const BOOTS: &str = "boots";
 pub(super) const JOURNAL_FLOOR: &str = "journal_floor";
+
+/// What names of registers begin with.
+pub(super) const REGISTER: &str = "register/";
+/// What names of the marks of slots begin with.
+pub(super) const SLOT: &str = "slot/";
+
+/// The name of a slot's value.
+pub(super) fn slot_name(prefix: &str, slot: Slot) -> String {
+    format!("{prefix}{:04}", slot.number())
+}
+
+/// The slot of a name that [`slot_name`] gave.
+pub(super) fn slot_of(prefix: &str, name: &str) -> Option<Slot> {
+    Slot::new(name.strip_prefix(prefix)?.parse().ok()?)
+}
 
 /// What is born with a data directory and never changes.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -26,6 +26,12 @@ impl StateId {
         Slot::of_hash(self.0)
     }
 
+    /// The lowest id of a slot, which stands for the slot as a whole where no state can be meant: no
+    /// key's hash ever comes out at it.
+    pub(crate) const fn first_of(slot: Slot) -> Self {
+        Self((slot.number() as u128) << 116)
+    }
+
     /// The 16 bytes under which the state is stored.
     pub(crate) const fn to_bytes(self) -> [u8; 16] {
         self.0.to_be_bytes()

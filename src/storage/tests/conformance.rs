@@ -56,7 +56,7 @@ pub(super) fn options(path: PathBuf, create: bool) -> OpenOptions {
             slot_count: 4096,
         },
         boot: BootId(8),
-        slot_clock: Arc::default(),
+        slot_clocks: Arc::default(),
     }
 }
 
