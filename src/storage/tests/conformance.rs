@@ -54,6 +54,7 @@ pub(super) fn options(path: PathBuf, create: bool) -> OpenOptions {
             cluster: 6,
             key_secret: [7; 16],
             slot_count: 4096,
+            founder: true,
         },
         boot: BootId(8),
         slot_clocks: Arc::default(),
