@@ -71,6 +71,8 @@ pub(crate) struct PeerWelcome {
     pub(crate) address: String,
     /// The cluster's key-hash secret; only for [`Purpose::Join`].
     pub(crate) key_secret: Option<[u8; 16]>,
+    /// Most checks that the node takes in flight on one stream, for [`Purpose::Requests`].
+    pub(crate) in_flight_max: u32,
 }
 
 impl std::fmt::Debug for PeerWelcome {

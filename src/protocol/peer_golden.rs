@@ -68,11 +68,12 @@ fn hellos_keep_their_bytes() {
         boot: 7,
         address: "a:1".to_owned(),
         key_secret,
+        in_flight_max: 8192,
     };
-    pinned::<PeerAnswer>(&Ok(welcome(None)), "0d0000000001058020ac020703613a3100");
+    pinned::<PeerAnswer>(&Ok(welcome(None)), "0f0000000001058020ac020703613a31008040");
     pinned::<PeerAnswer>(
         &Ok(welcome(Some(*b"0123456789abcdef"))),
-        "1d0000000001058020ac020703613a310130313233343536373839616263646566",
+        "1f0000000001058020ac020703613a3101303132333435363738396162636465668040",
     );
 }
 

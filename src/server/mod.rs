@@ -21,6 +21,7 @@ mod connection;
 mod encode;
 mod hello;
 mod parked;
+mod peer_door;
 mod quic;
 mod round;
 mod service;
@@ -29,5 +30,6 @@ mod stream;
 mod tests;
 
 pub(crate) use bounds::Bounds;
+pub(crate) use peer_door::{PeerDoor, Stranger, Visit, Visited, Visitor};
 pub(crate) use quic::Server;
 pub(crate) use service::{Answer, Service, Wait};
