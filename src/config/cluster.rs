@@ -201,6 +201,14 @@ impl NodeConfig {
             let hint = "set `advertise`, or --advertise HOST:PORT, to its name or address";
             found.push(error(origin.listen.as_ref(), &message, hint));
         }
+        if let Some(advertised) = self.advertised()
+            && is_loopback(&advertised) == Some(true)
+            && let Some(far) = join.iter().find(|other| is_loopback(other) == Some(false))
+        {
+            let message = format!("{far} could not reach this node at {advertised}");
+            let hint = "listen on an address of the network, or set `advertise` to one";
+            found.push(error(origin.listen.as_ref(), &message, hint));
+        }
         if join.iter().all(|other| self.is_own(other)) {
             let message = format!(
                 "`join` names only this node itself, {}; there is nobody to join",
@@ -260,6 +268,14 @@ impl NodeConfig {
                 listen.ip().is_unspecified() && (ip.is_loopback() || ip.is_unspecified());
             port == listen.port() && (SocketAddr::new(ip, port) == listen || everywhere)
         })
+    }
+}
+
+/// Whether the address is one of this machine alone; unknown for a name.
+fn is_loopback(text: &str) -> Option<bool> {
+    match address(text).ok()?.0 {
+        "localhost" => Some(true),
+        host => Some(host.parse::<IpAddr>().ok()?.to_canonical().is_loopback()),
     }
 }
 

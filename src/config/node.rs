@@ -337,9 +337,13 @@ impl NodeConfig {
         let message = format!(
             "other machines can reach {listen}, but there are no certificates in {certs} to know clients by"
         );
-        let hint = format!(
-            "make them with `ratelimitctl certs init --dir {certs}`, listen on 127.0.0.1, or set insecure"
-        );
+        let hint = if self.cluster.join.is_empty() {
+            format!(
+                "make them with `ratelimitctl certs init --dir {certs}`, listen on 127.0.0.1, or set insecure"
+            )
+        } else {
+            "make one with `ratelimitctl certs node` where the ca.key of the cluster is, and copy it here".to_owned()
+        };
         Some(origin.diagnostic(Severity::Error, origin.listen.as_ref(), &message, &hint))
     }
 }

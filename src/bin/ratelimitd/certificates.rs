@@ -49,16 +49,13 @@ pub(crate) fn load_or_make(config: &NodeConfig) -> anyhow::Result<Credentials> {
         make(&dir)?;
         tracing::info!(dir = %dir.display(), "made certificates for node, client and admin");
     }
-    Credentials::load(&dir, Role::Node).with_context(|| {
-        let dir = dir.display();
-        if joins && absent {
-            format!(
-                "a node that joins needs a certificate that the others know: where their ca.key is, \
-                 run `ratelimitctl certs node NAME --host HOST --dir DIR`, and copy ca.pem, node.pem \
-                 and node.key to {dir}"
-            )
-        } else {
-            format!("cannot use the certificates in {dir}")
-        }
-    })
+    let dir = dir.display();
+    anyhow::ensure!(
+        !(joins && absent),
+        "a node that joins needs a certificate that the others know, and there is none in {dir}: \
+         where their ca.key is, run `ratelimitctl certs node NAME --host HOST --dir DIR`, and copy \
+         ca.pem, node.pem and node.key here"
+    );
+    Credentials::load(&config.certs_dir(), Role::Node)
+        .with_context(|| format!("cannot use the certificates in {dir}"))
 }

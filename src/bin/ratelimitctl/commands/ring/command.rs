@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::drawn::Drawn;
-use super::lists::{Ranges, ToMove};
+use super::lists::{Moving, Ranges};
 use crate::cluster::Cluster;
 use crate::nodes::{self, Nodes};
 use crate::outcome::{Exit, Failure};
@@ -19,9 +19,9 @@ Examples:
 
 It asks the endpoints, and every node that they tell of, at the same time, and puts together what
 they say: of each slot what most nodes say. What they disagree about stands below the table.
-OWNS is the share of the slots, the bar against the largest one; PROXIED the share of a node's checks
-that it passed on to their owners; UNSYNCED the commits that a power loss would cost. It needs an
-admin's certificate.";
+OWNS is a node's share of the slots, drawn against the largest one; PROXIED the share of its checks
+that it passed on to their owners; UNSYNCED the commits that a power loss would cost.
+It needs an admin's certificate.";
 
 /// Arguments of `ring`.
 #[derive(Debug, clap::Args)]
@@ -46,7 +46,7 @@ pub(crate) fn run(args: &Args, nodes: &Nodes, output: Output) -> Result<Exit, Fa
             Ok(if args.slots {
                 Shown::Ranges(Ranges::of(&picture))
             } else if args.diff {
-                Shown::ToMove(ToMove::of(&picture))
+                Shown::Moving(Moving::of(&picture))
             } else {
                 Shown::Drawn(Drawn::of(&picture))
             })
@@ -61,7 +61,7 @@ pub(crate) fn run(args: &Args, nodes: &Nodes, output: Output) -> Result<Exit, Fa
 enum Shown {
     Drawn(Drawn),
     Ranges(Ranges),
-    ToMove(ToMove),
+    Moving(Moving),
 }
 
 impl View for Shown {
@@ -69,7 +69,7 @@ impl View for Shown {
         match self {
             Self::Drawn(drawn) => drawn.page(page),
             Self::Ranges(ranges) => ranges.page(page),
-            Self::ToMove(moves) => moves.page(page),
+            Self::Moving(moves) => moves.page(page),
         }
     }
 }

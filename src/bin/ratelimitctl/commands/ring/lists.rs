@@ -66,7 +66,7 @@ impl View for Ranges {
 
 /// The slots that are to move.
 #[derive(Debug, Serialize)]
-pub(super) struct ToMove {
+pub(super) struct Moving {
     slot_count: usize,
     to_move: u64,
     moves: Vec<ShownMove>,
@@ -80,7 +80,7 @@ struct ShownMove {
     slots: u64,
 }
 
-impl ToMove {
+impl Moving {
     pub(super) fn of(picture: &Picture) -> Self {
         let moves = cluster::moves(&picture.slots);
         Self {
@@ -98,7 +98,7 @@ impl ToMove {
     }
 }
 
-impl View for ToMove {
+impl View for Moving {
     fn page(&self, page: &mut Page) {
         if self.moves.is_empty() {
             page.line("every slot is where it should be");
@@ -149,14 +149,14 @@ mod tests {
              00000002\n2000-2095     96  nobody    00000002\n2096-4095  2,000  00000003\n"
         );
         assert_eq!(
-            page(&ToMove::of(&picture)),
+            page(&Moving::of(&picture)),
             "FROM      TO        SLOTS\n00000001  00000002  1,999\nnobody    00000002     96\n2,095 of \
              4096 slots are to move\n"
         );
-        let json = serde_json::to_value(ToMove::of(&picture)).unwrap();
+        let json = serde_json::to_value(Moving::of(&picture)).unwrap();
         assert_eq!(json["to_move"], 2095);
         assert_eq!(json["moves"][1]["from"], serde_json::Value::Null);
-        let still = page(&ToMove::of(&Picture::of(&healthy(3))));
+        let still = page(&Moving::of(&Picture::of(&healthy(3))));
         assert_eq!(still, "every slot is where it should be\n");
     }
 }

@@ -24,8 +24,8 @@ Examples:
   ratelimitctl top
   ratelimitctl top --endpoint limits-1.example:7400,limits-2.example:7400
 
-It asks every node once a second. q, Esc or Ctrl-C leaves. For scripts there is `ring --watch -o json`.
-It needs an admin's certificate.";
+It asks every node once a second. q, Esc or Ctrl-C leaves. For scripts there is
+`ring --watch -o json`. It needs an admin's certificate.";
 
 /// Time between two questions to the nodes.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
