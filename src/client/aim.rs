@@ -105,9 +105,8 @@ impl Core {
     }
 }
 
-const fn low_half(bits: u128) -> u64 {
-    let [a, b, c, d, e, f, g, h, ..] = bits.to_le_bytes();
-    u64::from_le_bytes([a, b, c, d, e, f, g, h])
+fn low_half(bits: u128) -> u64 {
+    u64::try_from(bits & u128::from(u64::MAX)).unwrap_or_default()
 }
 
 #[cfg(test)]

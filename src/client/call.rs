@@ -80,7 +80,7 @@ struct Began {
     attempt: Attempt,
 }
 
-impl<'a> CheckFuture<'a> {
+impl CheckFuture<'_> {
     /// Answers from an earlier denial, or queues the check for the first time.
     fn begin(&mut self, cx: &Context<'_>) -> Result<Option<Decision>, CheckError> {
         let CheckCall {

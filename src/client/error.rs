@@ -57,7 +57,7 @@ pub enum CheckError {
         permits: u64,
         /// Why the part failed.
         #[source]
-        source: Arc<CheckError>,
+        source: Arc<Self>,
     },
     /// The client's background tasks have ended, with the tokio runtime that ran them: connect
     /// again on a living one. What had been sent before may have been counted.

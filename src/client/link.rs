@@ -59,13 +59,11 @@ impl Link {
         let mut backoff = Backoff::default();
         let mut pace = Pace::default();
         while self.place().stage() != Stage::Retiring {
-            let connected = match session.take() {
-                Some(session) => Ok(session),
-                None => tokio::select! {
-                    // Both arms are cancel safe.
-                    connected = self.connect() => connected,
-                    () = self.place().retired() => return,
-                },
+            let first = session.take();
+            let connected = tokio::select! {
+                // Both arms are cancel safe.
+                connected = self.connect(first) => connected,
+                () = self.place().retired() => return,
             };
             match connected {
                 Ok(session) => {
@@ -99,8 +97,11 @@ impl Link {
         self.place().lanes_of(self.n)
     }
 
-    /// Finds a node; a node's own link none of another cluster.
-    async fn connect(&self) -> Result<Session, ConnectError> {
+    /// Finds a node, unless there is a session already; a node's own link none of another cluster.
+    async fn connect(&self, session: Option<Session>) -> Result<Session, ConnectError> {
+        if let Some(session) = session {
+            return Ok(session);
+        }
         if self.place == SEEDS {
             return self.dialer.connect(self.core.addresses()).await;
         }
@@ -141,8 +142,10 @@ impl Link {
         if self.place == SEEDS {
             self.core.seed_lost(self.n);
         }
-        let detached = self.lanes().iter().map(Lane::detach);
-        let answered = detached.fold(false, |any, answered| any || answered);
+        let mut answered = false;
+        for lane in self.lanes() {
+            answered |= lane.detach();
+        }
         Ended { cause, answered }
     }
 

@@ -151,7 +151,7 @@ impl<'l> List<'l> {
                     }
                     asks.extend_from_slice(ask);
                     checks += 1;
-                    aim = aim.or(self.aims.get(n).copied().flatten());
+                    aim = aim.or_else(|| self.aims.get(n).copied().flatten());
                     places.push((n, None));
                 }
                 Some(Err(error)) => places.push((n, Some(error))),

@@ -23,6 +23,13 @@ pub(super) struct Seated {
     leaving: bool,
 }
 
+impl Seated {
+    /// Whether it is the node's, and stays so.
+    fn is_of(&self, node: NodeId) -> bool {
+        self.node == node && !self.leaving
+    }
+}
+
 /// What is to be done with a place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Move {
@@ -76,7 +83,7 @@ impl Seats {
         }
         self.seated
             .iter()
-            .position(|seated| stays(seated).is_some_and(|seated| seated.node == node))
+            .position(|seated| seated.as_ref().is_some_and(|seated| seated.is_of(node)))
     }
 
     /// Who has a place.
@@ -126,10 +133,6 @@ impl Seats {
             *seated = None;
         }
     }
-}
-
-fn stays(seated: &Option<Seated>) -> Option<&Seated> {
-    seated.as_ref().filter(|seated| !seated.leaving)
 }
 
 #[cfg(test)]

@@ -9,10 +9,6 @@ mod decision;
 )]
 mod hash;
 mod key;
-#[cfg_attr(
-    not(feature = "server"),
-    expect(dead_code, reason = "a client alone needs a node's id and no more")
-)]
 mod node;
 #[cfg_attr(
     not(feature = "server"),

@@ -2,6 +2,8 @@
 
 #[cfg(feature = "server")]
 mod admin;
+#[cfg(feature = "server")]
+mod all;
 mod batch;
 #[cfg(feature = "server")]
 mod calls;
@@ -9,7 +11,11 @@ mod calls;
 mod connecting;
 mod denial_cache;
 #[cfg(feature = "server")]
+mod denying;
+#[cfg(feature = "server")]
 mod losing;
+#[cfg(feature = "server")]
+mod routing;
 #[cfg(feature = "server")]
 mod toy;
 mod waiters;

@@ -108,7 +108,7 @@ fn a_detached_place_is_free_when_its_wait_ends_however_it_ends() {
     type End = fn(&mut Waiters, WaiterId);
     let ends: [End; 4] = [
         |waiters, id| drop(waiters.end(id, Outcome::Misfit)),
-        |waiters, _| drop(waiters.expire(SOON, &mut Vec::new())),
+        |waiters, _| assert_eq!(waiters.expire(SOON, &mut Vec::new()), None),
         |waiters, _| waiters.end_queued(&Outcome::Unsent, &mut Vec::new()),
         |waiters, _| waiters.end_sent(&Outcome::Lost, &mut Vec::new()),
     ];
