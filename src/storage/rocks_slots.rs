@@ -34,6 +34,13 @@ impl Slots<'_> {
 
     pub(super) fn install(self, slots: &[SlotInstall]) -> Result<(), StoreError> {
         let failed = |error| of_rocks(Operation::ReplaceSlots, error);
+        self.write(slots)?;
+        self.db.flush_wal(true).map_err(failed)?;
+        self.db.flush_cf(self.meta).map_err(failed)
+    }
+
+    /// Writes slots, each whole, without syncing them.
+    pub(super) fn write(self, slots: &[SlotInstall]) -> Result<(), StoreError> {
         for slots in writes_of(slots) {
             let mut batch = WriteBatch::default();
             for install in slots {
@@ -45,10 +52,10 @@ impl Slots<'_> {
                     batch.put_cf(self.state, id.to_bytes(), row);
                 }
             }
-            self.db.write(batch).map_err(failed)?;
+            let written = self.db.write(batch);
+            written.map_err(|error| of_rocks(Operation::ReplaceSlots, error))?;
         }
-        self.db.flush_wal(true).map_err(failed)?;
-        self.db.flush_cf(self.meta).map_err(failed)
+        Ok(())
     }
 
     pub(super) fn drop_slots(self, slots: &SlotSet, mark: &[u8]) -> Result<(), StoreError> {
@@ -57,8 +64,10 @@ impl Slots<'_> {
             self.delete_rows(&mut batch, slot);
             self.put(&mut batch, meta::SLOT, slot, mark);
         }
+        let failed = |error| of_rocks(Operation::ReplaceSlots, error);
         let written = self.db.write_opt(batch, &super::rocks::synced());
-        written.map_err(|error| of_rocks(Operation::ReplaceSlots, error))
+        written.map_err(failed)?;
+        self.db.flush_cf(self.meta).map_err(failed)
     }
 
     /// The values of slots whose names begin with `prefix`.

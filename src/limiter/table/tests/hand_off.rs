@@ -754,3 +754,25 @@ fn a_change_takes_the_mark_of_a_copy_off() {
     table.check_one(now, &asked(&table, &limits, 2));
     assert!(!is_copied());
 }
+
+#[test]
+fn a_row_that_was_read_before_its_slot_was_replaced_is_not_taken_in() {
+    let (table, limits) = alone();
+    let (slot, now) = (slots()[0], SlotTime::from_ms(400));
+    let mut full = KeyState::new();
+    full.check(&limits, 5, now).unwrap();
+    let shape = Shape::of(&limits);
+    let row = encode_row(state_id(2), &full, &shape, &Reservations::default());
+    table.note_evicted(slot, now.plus_ms(9000));
+    let cold = table.check_one(now, &asked(&table, &limits, 2));
+    let Outcome::Cold { evictions } = cold else {
+        panic!("{cold:?}")
+    };
+    let installed = Installed::new(epoch(9), epoch(9), now, now);
+    table.install(table.prepare(slot, &[]).unwrap(), &installed);
+    table.serve(slot, epoch(9)).unwrap();
+    let thawed = table.thaw(state_id(2), Some(&row), evictions, now);
+    assert_eq!(thawed, Ok(Thawed::Here));
+    let verdict = table.check_one(now, &asked(&table, &limits, 2));
+    assert!(matches!(verdict, Outcome::Decided { verdict, .. } if verdict.remaining == 4));
+}
