@@ -34,7 +34,7 @@ pub(crate) struct Installed {
     pub(crate) replay_from: Epoch,
     /// What the slot's clock showed.
     pub(crate) clock: SlotTime,
-    /// The slot's clock less the node's.
+    /// The slot's clock less the node's; until that makes more of it, the slot's shows `clock`.
     pub(crate) offset_ms: i64,
 }
 
@@ -56,7 +56,9 @@ impl Installed {
             epoch,
             replay_from,
             clock,
-            offset_ms: ms(clock).saturating_sub(ms(node_now)),
+            // The node's clock may show a millisecond that is nearly over. Were it taken for one that
+            // has just begun, each hand-off would make the slot's clock gain a part of one.
+            offset_ms: ms(clock).saturating_sub(ms(node_now)).saturating_sub(1),
         }
     }
 }
@@ -132,7 +134,7 @@ mod tests {
             "0101\
              03000000000000000a000000000000000000000000000000\
              02000000000000000b000000000000000000000000000000\
-             f40100000000000018fcffffffffffff"
+             f40100000000000017fcffffffffffff"
         );
         assert_eq!(SlotMark::Dropped.encode(), [1, 0]);
     }

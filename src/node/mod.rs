@@ -27,4 +27,6 @@ pub use limiter::{CheckError, Limiter, LimiterOptions};
 pub use run::{Node, NodeOptions};
 
 #[cfg(test)]
+mod slots_tests;
+#[cfg(test)]
 mod tests;

@@ -216,19 +216,13 @@ impl Engine {
     ///
     /// A node of a cluster runs the ownership's procedure instead.
     pub(super) fn serve_alone(&self) {
-        let now = self.now();
         let counter = self.table.highest_counter().saturating_add(1);
         let epoch = Epoch {
             counter: counter.max(self.about.boots),
             node: self.about.node,
         };
         for slot in self.table.held().iter() {
-            let clock = self.table.slot_now(slot, now);
-            let mark = self.table.mark_of_own(slot, epoch, clock, now);
-            self.table.install_own(slot, &mark);
-            if let Err(error) = self.table.serve(slot, epoch) {
-                tracing::error!(%error, "a slot is not served; please report this");
-            }
+            self.table.serve_own(slot, epoch);
         }
     }
 }

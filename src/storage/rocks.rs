@@ -146,6 +146,12 @@ impl RocksStore {
         call(self.open.read().as_ref().ok_or(StoreError::Closed)?)
     }
 
+    /// The writes of an installation without its sync.
+    #[cfg(test)]
+    pub(super) fn write_slots(&self, slots: &[SlotInstall]) {
+        self.with(|open| open.slots()?.write(slots)).unwrap();
+    }
+
     #[cfg(test)]
     pub(super) fn compact_states(&self) {
         let compacted = self.with(|open| {

@@ -1,7 +1,8 @@
 //! Registers, marks and whole slots in RocksDB.
 //!
 //! All that is written of a slot goes in one batch: the deletion of the range of its ids, its new
-//! rows, its register and its mark. A batch is one entry of the write-ahead log, which a crash keeps
+//! rows, its register and its mark. Registers go into a file at once, as the identity does, so that
+//! no damage to a log makes a node forget what it promised. A batch is one entry of the write-ahead log, which a crash keeps
 //! or loses as a whole; the deletion comes first in it, so it hides only rows that are older.
 
 use rocksdb::{ColumnFamily, DB, ReadOptions, WriteBatch};
@@ -25,12 +26,21 @@ impl Slots<'_> {
         for (slot, value) in registers {
             self.put(&mut batch, meta::REGISTER, *slot, value);
         }
+        let failed = |error| of_rocks(Operation::PutMeta, error);
         let written = self.db.write_opt(batch, &super::rocks::synced());
-        written.map_err(|error| of_rocks(Operation::PutMeta, error))
+        written.map_err(failed)?;
+        self.db.flush_cf(self.meta).map_err(failed)
     }
 
     pub(super) fn install(self, slots: &[SlotInstall]) -> Result<(), StoreError> {
         let failed = |error| of_rocks(Operation::ReplaceSlots, error);
+        self.write(slots)?;
+        self.db.flush_wal(true).map_err(failed)?;
+        self.db.flush_cf(self.meta).map_err(failed)
+    }
+
+    /// Writes slots, each whole, without syncing them.
+    pub(super) fn write(self, slots: &[SlotInstall]) -> Result<(), StoreError> {
         for slots in writes_of(slots) {
             let mut batch = WriteBatch::default();
             for install in slots {
@@ -42,9 +52,10 @@ impl Slots<'_> {
                     batch.put_cf(self.state, id.to_bytes(), row);
                 }
             }
-            self.db.write(batch).map_err(failed)?;
+            let written = self.db.write(batch);
+            written.map_err(|error| of_rocks(Operation::ReplaceSlots, error))?;
         }
-        self.db.flush_wal(true).map_err(failed)
+        Ok(())
     }
 
     pub(super) fn drop_slots(self, slots: &SlotSet, mark: &[u8]) -> Result<(), StoreError> {
@@ -53,8 +64,10 @@ impl Slots<'_> {
             self.delete_rows(&mut batch, slot);
             self.put(&mut batch, meta::SLOT, slot, mark);
         }
+        let failed = |error| of_rocks(Operation::ReplaceSlots, error);
         let written = self.db.write_opt(batch, &super::rocks::synced());
-        written.map_err(|error| of_rocks(Operation::ReplaceSlots, error))
+        written.map_err(failed)?;
+        self.db.flush_cf(self.meta).map_err(failed)
     }
 
     /// The values of slots whose names begin with `prefix`.

@@ -197,6 +197,14 @@ impl Cells {
         Some(self.clock(place(slot)).offset_ms)
     }
 
+    /// Opens the gate of a slot that is held, at another epoch; returns its clock's offset.
+    pub(super) fn serve_own(&mut self, slot: Slot, epoch: Epoch) -> Option<i64> {
+        let held = self.cold_mut(slot).held.as_mut()?;
+        held.at = Position { epoch, n: 0 };
+        held.frozen = false;
+        self.serve(slot, epoch)
+    }
+
     /// Closes the gate and stops the clock at what it shows at `node_now`.
     pub(super) fn freeze(&mut self, slot: Slot, node_now: SlotTime) {
         self.close(slot);

@@ -125,20 +125,24 @@ impl Table {
             .fetch_max(epoch.counter, Ordering::Relaxed);
     }
 
-    /// Makes all slots the node's own since ever and serves them at `epoch`, by the node's clock.
-    #[cfg(test)]
-    pub(crate) fn serve_all(&self, epoch: Epoch) {
-        for slot in Slot::all() {
-            self.hold_since_ever(slot);
-            let mark = self.mark_of_own(slot, epoch, SlotTime::ZERO, SlotTime::ZERO);
-            self.install_own(slot, &mark);
-            self.serve(slot, epoch).unwrap();
+    /// Makes the state that is held that of `epoch`, and serves it. Its clock goes on: only a node
+    /// whose slots nobody else may own may do so.
+    pub(crate) fn serve_own(&self, slot: Slot, epoch: Epoch) {
+        self.note_epoch(epoch);
+        let mut stripe = self.lock_nth(stripe_of_slot(slot));
+        if let Some(offset_ms) = stripe.cells.serve_own(slot, epoch) {
+            self.clocks.open(slot, offset_ms);
         }
     }
 
     /// Takes all that the store has of a slot without a mark for the node's own.
     pub(crate) fn hold_since_ever(&self, slot: Slot) {
-        let (epoch, time) = (Epoch::ZERO, SlotTime::ZERO);
-        self.hold(slot, &Installed::new(epoch, epoch, time, time));
+        let since_ever = Installed {
+            epoch: Epoch::ZERO,
+            replay_from: Epoch::ZERO,
+            clock: SlotTime::ZERO,
+            offset_ms: 0,
+        };
+        self.hold(slot, &since_ever);
     }
 }

@@ -21,7 +21,7 @@ pub(super) trait Bed {
     fn reopen(&mut self);
 }
 
-struct MemoryBed(MemoryStore);
+pub(super) struct MemoryBed(MemoryStore);
 
 impl Bed for MemoryBed {
     type Store = MemoryStore;

@@ -12,7 +12,9 @@ use crate::limiter::key_state::KeyState;
 use crate::limiter::policy::{Limit, Limits};
 use crate::limiter::reservation::Reservations;
 use crate::limiter::shape::{Shape, ShapeId};
-use crate::types::{Epoch, Grant, NodeId, ReservationId, SlotTime, StateId};
+use crate::types::{Epoch, Grant, NodeId, ReservationId, Slot, SlotTime, StateId};
+
+mod hand_off;
 
 #[derive(Debug, Clone)]
 enum Step {
@@ -192,7 +194,10 @@ fn outcome(outcome: Outcome) -> Ask<Outcome> {
 
 fn open_table(capacity: Capacity, first_commit: u64, counter: u64) -> Table {
     let table = Table::new(capacity, first_commit, NodeId(1), Arc::default());
-    table.serve_all(epoch(counter));
+    for slot in Slot::all() {
+        table.hold_since_ever(slot);
+        table.serve_own(slot, epoch(counter));
+    }
     table
 }
 
