@@ -60,7 +60,9 @@ impl CheckError {
         match self {
             Self::Timeout { maybe_counted, .. } => *maybe_counted,
             Self::ConnectionLost | Self::UnexpectedAnswer | Self::Closed => true,
-            Self::Refused(error) => matches!(error, WireError::StorageFailed),
+            Self::Refused(error) => {
+                matches!(error, WireError::StorageFailed | WireError::AnswerLost)
+            }
             Self::Key(_) | Self::Overloaded | Self::Unreachable(_) => false,
         }
     }
@@ -81,7 +83,8 @@ impl CheckError {
                 | WireError::DeadlineExceeded
                 | WireError::Unavailable
                 | WireError::StorageFailed
-                | WireError::NotOwner { .. } => true,
+                | WireError::NotOwner { .. }
+                | WireError::AnswerLost => true,
                 WireError::UnknownPolicy { .. }
                 | WireError::KeyEmpty
                 | WireError::KeyTooLong { .. }

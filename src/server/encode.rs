@@ -131,7 +131,8 @@ fn without_text(error: &WireError) -> WireError {
         | WireError::TooManyReservations { .. }
         | WireError::UnknownReservation
         | WireError::BatchTooLarge { .. }
-        | WireError::NotOwner { .. } => {}
+        | WireError::NotOwner { .. }
+        | WireError::AnswerLost => {}
     }
     error
 }
