@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 use super::admin::Admin;
 use super::client::Client;
 use super::core::Core;
-use super::dial::Dialer;
+use super::dial::{Dialer, Greeting};
 use super::error::ConnectError;
 use super::link::Link;
 use super::seed::Seed;
@@ -123,7 +123,7 @@ impl Builder {
         let core = Arc::new(Core::new(lanes, self.waiting_max));
         if let Some(lane) = core.lanes().first() {
             // The link does it again when it runs; the client is connected from here on.
-            lane.attach(core.now(), first.in_flight_max);
+            lane.attach(core.now(), first.in_flight_max());
         }
         let mut first = Some(first);
         let links: Vec<Arc<Link>> = (0..self.connections)
@@ -179,6 +179,7 @@ impl Builder {
         Ok(Dialer {
             seeds,
             config: client_config(tls, alpn)?,
+            greeting: Greeting::of_client(),
         })
     }
 }

@@ -27,6 +27,8 @@ mod lane;
 mod link;
 mod many;
 mod pace;
+#[cfg(feature = "server")]
+pub(crate) mod peer;
 mod pending;
 mod reservation;
 mod seed;
@@ -44,6 +46,8 @@ pub use builder::{Builder, CONNECTIONS_DEFAULT, CONNECTIONS_MAX, WAITING_MAX_DEF
 pub use call::{CheckCall, CheckFuture};
 pub use check::Check;
 pub use client::Client;
+#[cfg(feature = "server")]
+pub(crate) use dial::Greeting;
 pub use error::{CheckError, ConnectError};
 pub use reservation::{RESERVATION_TTL_DEFAULT, Reservation, ReserveCall, Reserved};
 pub use seed::Seed;
