@@ -5,8 +5,10 @@ pub mod clock;
 
 mod data_dir;
 mod engine;
+mod forward;
 mod journal;
 mod policies;
+mod served;
 mod service;
 mod stamp;
 mod start;

@@ -2,8 +2,8 @@
 //! in quarantine what it cannot vouch for.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use super::clock;
@@ -131,6 +131,7 @@ impl Engine {
                 in_flight_max: options.in_flight_max,
                 keeps: options.data_dir.is_some(),
             },
+            router: OnceLock::new(),
             quarantined_since: AtomicU64::new(quarantined_since),
             slot_clock: opened.slot_clock,
         });

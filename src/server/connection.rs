@@ -7,8 +7,9 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::timeout;
 
 use super::admission::Counted;
+use super::hello::Greeted;
 use super::quic::{Presence, Server};
-use super::service::Service;
+use super::service::{Service, Via};
 use super::stream::{End, Stream};
 use super::{admin, hello};
 use crate::protocol::frame::FrameBuffer;
@@ -82,14 +83,55 @@ async fn serve_streams<S: Service>(
         },
         () = stop.as_mut() => return Some(CloseCode::ShuttingDown),
     };
-    let mut streams = JoinSet::new();
     match alpn {
         Alpn::Client => {
-            let (send, receive, buffer) = greeted;
-            let stream = Stream::new(Arc::clone(server), send, receive, buffer);
+            let kind = Kind::Requests(Via::Caller);
+            accept_streams(server, connection, kind, Some(greeted)).await
+        }
+        Alpn::Admin => {
+            drop(greeted);
+            accept_streams(server, connection, Kind::Admin, None).await
+        }
+    }
+}
+
+/// Serves the streams of a peer that passes requests on, and whose hello was answered on `first`;
+/// the code to close the connection with, unless it is gone already.
+pub(crate) async fn serve_requests<S: Service>(
+    server: &Arc<Server<S>>,
+    connection: &Connection,
+    first: Greeted,
+) -> Option<CloseCode> {
+    accept_streams(server, connection, Kind::Requests(Via::Proxy), Some(first)).await
+}
+
+/// What the streams of a connection carry.
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    Requests(Via),
+    Admin,
+}
+
+async fn accept_streams<S: Service>(
+    server: &Arc<Server<S>>,
+    connection: &Connection,
+    kind: Kind,
+    first: Option<Greeted>,
+) -> Option<CloseCode> {
+    let stopping = server.stopping();
+    let mut stop = std::pin::pin!(stopping.begun());
+    let mut streams = JoinSet::new();
+    let start = |(send, receive, buffer), streams: &mut JoinSet<End>| match kind {
+        Kind::Requests(via) => {
+            let stream = Stream::new(Arc::clone(server), via, (send, receive), buffer);
             streams.spawn(stream.serve(stopping.clone()));
         }
-        Alpn::Admin => drop(greeted),
+        Kind::Admin => {
+            streams.spawn(admin::serve(Arc::clone(server), send, receive));
+        }
+    };
+    if let Some(first) = first {
+        start(first, &mut streams);
     }
     loop {
         tokio::select! {
@@ -104,16 +146,7 @@ async fn serve_streams<S: Service>(
                 let Ok((send, receive)) = accepted else {
                     return None;
                 };
-                match alpn {
-                    Alpn::Client => {
-                        let buffer = FrameBuffer::default();
-                        let stream = Stream::new(Arc::clone(server), send, receive, buffer);
-                        streams.spawn(stream.serve(stopping.clone()));
-                    }
-                    Alpn::Admin => {
-                        streams.spawn(admin::serve(Arc::clone(server), send, receive));
-                    }
-                }
+                start((send, receive, FrameBuffer::default()), &mut streams);
             }
         }
     }
