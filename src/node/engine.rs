@@ -1,12 +1,13 @@
 //! The engine: finds each check's policy, hashes its key, asks the table, and knows what must be
 //! kept before the answer may leave. It never waits but in [`Engine::kept`].
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use super::clock;
 use super::journal::Journal;
 use super::policies::{ActivePolicy, ActiveSet, Policies};
+use super::served::not_here;
 use super::slots::FoundSlots;
 use super::upkeep::Upkeep;
 use crate::limiter::policy::{Durability, OnFailure};
@@ -14,6 +15,8 @@ use crate::limiter::table::{Asked, Outcome, Table, Thawed, quarantine_left_ms};
 use crate::limiter::{SlotClock, SlotClocks, real_ms};
 use crate::protocol::client::{Ask, PolicyRef, WireDecision, WireSource};
 use crate::protocol::error::WireError;
+use crate::routing::router::Router;
+pub(super) use crate::server::Mode;
 use crate::server::{Answer, Wait};
 use crate::storage::committer::Committer;
 use crate::storage::fence::{Fence, StorageFailed};
@@ -39,6 +42,8 @@ pub(crate) struct Engine {
     pub(super) upkeep: Upkeep,
     pub(super) counts: Counts,
     pub(super) about: About,
+    /// Who owns which slot; without it all slots are served here.
+    pub(super) router: OnceLock<Router>,
     /// Since when all keys are denied, by the node's clock in ms; `u64::MAX`: they are not.
     pub(super) quarantined_since: AtomicU64,
     /// The slots' clocks as the store's compactions see them.
@@ -78,21 +83,20 @@ impl Counts {
     }
 }
 
-/// Whether a batch counts or only looks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Mode {
-    Count,
-    Look,
-}
-
 impl Engine {
     /// The node's clock now; each slot's is this, moved by its offset.
     pub(crate) fn now(&self) -> SlotTime {
         self.clock.read(clock::mono_now())
     }
 
-    /// Decides `asks` as one batch and appends one answer for each, in order.
-    pub(super) fn batch(&self, asks: &[Ask<'_>], mode: Mode, answers: &mut Vec<Answer>) {
+    /// Decides `asks` as one batch and appends one answer for each, in order. Returns the places of
+    /// those whose slots are not served here: their answers stand for nothing.
+    pub(super) fn batch(
+        &self,
+        asks: &[Ask<'_>],
+        mode: Mode,
+        answers: &mut Vec<Answer>,
+    ) -> Vec<usize> {
         let carried = self.carried(asks);
         let set = self.policies.current();
         let mut last_named = None;
@@ -101,36 +105,44 @@ impl Engine {
             .enumerate()
             .map(|(n, ask)| self.find(&set, &carried, n, ask, &mut last_named))
             .collect();
+        let late = self.not_served(&found);
+        let here = |n: usize| late.binary_search(&n).is_err();
         if self.fence.is_closed() {
             answers.extend(found.into_iter().map(|found| self.fenced(found)));
-            return;
+            return late;
         }
         let now = self.now();
         if let Some(since) = self.quarantine(now, &set) {
-            answers.extend(
-                found
-                    .into_iter()
-                    .map(|found| self.all_quarantined(found, since, now, mode)),
-            );
-            return;
+            for (n, found) in found.into_iter().enumerate() {
+                answers.push(match found {
+                    Ok(_) if !here(n) => not_here(),
+                    found => self.all_quarantined(found, since, now, mode),
+                });
+            }
+            return late;
         }
-        let asked: Vec<_> = found.iter().flatten().map(|(asked, _)| *asked).collect();
+        let served = found.iter().enumerate().filter(|&(n, _)| here(n));
+        let asked: Vec<_> = served
+            .filter_map(|(_, found)| Some(found.as_ref().ok()?.0))
+            .collect();
         let mut outcomes = Vec::with_capacity(asked.len());
         match mode {
             Mode::Count => self.table.check(now, &asked, &mut outcomes),
             Mode::Look => outcomes.extend(asked.iter().map(|asked| self.table.peek(now, asked))),
         }
         let mut outcomes = outcomes.into_iter();
-        for found in found {
-            answers.push(match (found, &mut outcomes) {
-                (Err(error), _) => self.refuse(error),
-                (Ok((asked, policy)), outcomes) => {
+        for (n, found) in found.into_iter().enumerate() {
+            answers.push(match found {
+                Err(error) => self.refuse(error),
+                Ok(_) if !here(n) => not_here(),
+                Ok((asked, policy)) => {
                     let outcome = outcomes.next().unwrap_or(Outcome::Full);
                     let outcome = self.settle_cold(outcome, asked, mode, now);
                     self.answer(outcome, policy, mode)
                 }
             });
         }
+        late
     }
 
     /// The policies that requests of a batch bring along, by their place in it.

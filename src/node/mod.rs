@@ -5,11 +5,13 @@ pub mod clock;
 
 mod data_dir;
 mod engine;
+mod forward;
 mod journal;
 pub(crate) mod peer_wire;
 pub(crate) mod peers;
 mod policies;
 mod policy_sets;
+mod served;
 mod service;
 mod slots;
 mod stamp;

@@ -11,6 +11,7 @@ use tokio::runtime::Builder;
 use super::clock;
 use super::engine::Engine;
 use super::error::StartError;
+use super::forward::{Clustered, Forwarder, PeerSetup, Waits};
 use super::start::EngineOptions;
 use super::upkeep::{Checkpoints, UpkeepThread};
 use crate::config::AfterPowerLoss;
@@ -110,9 +111,11 @@ impl NodeOptions {
 #[derive(Debug)]
 pub struct Node {
     engine: Arc<Engine>,
+    /// The way to other nodes' limiters.
+    forwarder: Arc<Forwarder>,
     address: SocketAddr,
     upkeep: UpkeepThread,
-    server: Arc<Server<Engine>>,
+    server: Arc<Server<Clustered<Engine>>>,
     workers: Vec<JoinHandle<()>>,
 }
 
@@ -162,10 +165,16 @@ impl Node {
         };
         let upkeep =
             UpkeepThread::start(Arc::clone(&engine), checkpoints).map_err(StartError::Thread)?;
-        let server = Server::new(Arc::clone(&engine), options.bounds(), clock::mono_now);
+        let setup_of_peers = PeerSetup::of_node(&options.credentials);
+        let setup_of_peers = setup_of_peers.map_err(StartError::Credentials)?;
+        let forwarder = Forwarder::new(engine.about.node, setup_of_peers, Waits::default());
+        let forwarder = Arc::new(forwarder);
+        let clustered = Clustered::new(Arc::clone(&engine), Arc::clone(&forwarder));
+        let server = Server::new(Arc::new(clustered), options.bounds(), clock::mono_now);
         let workers = Vec::with_capacity(count);
         let mut node = Self {
             engine,
+            forwarder,
             address,
             upkeep,
             server,

@@ -1,8 +1,9 @@
-//! The engine as the server sees it: requests in, answers out.
+//! The engine as the forwarding and the server see it: requests in, answers out.
 
 use std::sync::atomic::Ordering;
 
 use super::engine::{Counts, Engine, Mode};
+use super::forward::Local;
 use super::policies::ActivePolicy;
 use crate::limiter::policy::OnFailure;
 use crate::limiter::table::{Asked, Change, ChangeError, Outcome, Reserve};
@@ -10,16 +11,19 @@ use crate::protocol::admin::{AdminRequest, AdminResponse};
 use crate::protocol::client::{Ask, RequestBody, ResponseBody, Target};
 use crate::protocol::error::WireError;
 use crate::protocol::hello::Welcome;
-use crate::server::{Answer, Service, Wait};
-use crate::types::{Grant, ReservationId, SLOT_COUNT, SlotTime};
+use crate::server::{Answer, Decided, Wait};
+use crate::types::{Grant, ReservationId, SLOT_COUNT, Slot, SlotTime};
 
 /// Most times a change of an evicted state is tried; see the engine's bound.
 const TRIES_MAX: usize = 4;
 
+/// When who is denied since the key's owner cannot be reached should come back.
+const OWNER_RETRY_MS: u64 = 1000;
+
 /// Longest time that a reservation may stay open: a day.
 const TTL_MS_MAX: u64 = 24 * 3_600_000;
 
-impl Service for Engine {
+impl Local for Engine {
     fn welcome(&self, version: u16) -> Welcome {
         Welcome {
             version,
@@ -31,15 +35,58 @@ impl Service for Engine {
         }
     }
 
-    fn check(&self, asks: &[Ask<'_>], answers: &mut Vec<Answer>) {
-        self.batch(asks, Mode::Count, answers);
+    fn slot(&self, key: &str) -> Slot {
+        self.policies.hasher().key(key).slot()
     }
 
-    fn peek(&self, asks: &[Ask<'_>], answers: &mut Vec<Answer>) {
-        self.batch(asks, Mode::Look, answers);
+    fn decide(&self, asks: &[Ask<'_>], mode: Mode, answers: &mut Vec<Answer>) -> Vec<usize> {
+        self.batch(asks, mode, answers)
     }
 
-    fn command(&self, body: &RequestBody<'_>) -> (ResponseBody, Option<Wait>) {
+    fn without_owner(&self, ask: &Ask<'_>) -> Decided {
+        let policy = self.policies.find(&ask.target.policy, &self.table.shapes)?;
+        self.without_counts(&policy, OWNER_RETRY_MS).decision
+    }
+
+    fn carry_out(&self, body: &RequestBody<'_>) -> Option<(ResponseBody, Option<Wait>)> {
+        let key = match body {
+            RequestBody::Refund { target, .. }
+            | RequestBody::Settle { target, .. }
+            | RequestBody::Cancel { target, .. }
+            | RequestBody::Reset { target } => Some(target.key),
+            RequestBody::Reserve { ask, .. } => Some(ask.target.key),
+            RequestBody::Check(_) | RequestBody::Peek(_) | RequestBody::Routes { .. } => None,
+        };
+        if key.is_some_and(|key| !self.serves(self.slot(key))) {
+            return None;
+        }
+        Some(self.command(body))
+    }
+
+    fn admin(&self, request: &AdminRequest<'_>) -> AdminResponse {
+        self.admin_request(request)
+    }
+
+    async fn kept(&self, wait: Wait) -> Result<(), WireError> {
+        Self::kept(self, wait)
+            .await
+            .map_err(|_| WireError::StorageFailed)
+    }
+
+    fn connections_changed(&self, open: usize) {
+        self.counts
+            .connections
+            .store(u64::try_from(open).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    fn turned_away(&self) {
+        Counts::add(&self.counts.overloaded);
+    }
+}
+
+impl Engine {
+    /// Carries out any request but checks, peeks and routes, whoever owns its slot.
+    pub(super) fn command(&self, body: &RequestBody<'_>) -> (ResponseBody, Option<Wait>) {
         let done = match body {
             RequestBody::Refund {
                 target,
@@ -64,10 +111,11 @@ impl Service for Engine {
                 reservation,
             } => self.done(target, Change::Cancel(ReservationId(*reservation))),
             RequestBody::Reset { target } => self.done(target, Change::Reset),
-            RequestBody::Routes { .. } => Err(WireError::Unavailable),
-            RequestBody::Check(_) | RequestBody::Peek(_) => Err(WireError::Malformed {
-                reason: "a check is not a command".into(),
-            }),
+            RequestBody::Check(_) | RequestBody::Peek(_) | RequestBody::Routes { .. } => {
+                Err(WireError::Malformed {
+                    reason: "a check is not a command".into(),
+                })
+            }
         };
         done.unwrap_or_else(|error| {
             Counts::add(&self.counts.errors);
@@ -75,7 +123,7 @@ impl Service for Engine {
         })
     }
 
-    fn admin(&self, request: &AdminRequest<'_>) -> AdminResponse {
+    fn admin_request(&self, request: &AdminRequest<'_>) -> AdminResponse {
         match request {
             AdminRequest::Inspect(target) => self
                 .inspect(target)
@@ -93,24 +141,6 @@ impl Service for Engine {
         }
     }
 
-    async fn kept(&self, wait: Wait) -> Result<(), WireError> {
-        Self::kept(self, wait)
-            .await
-            .map_err(|_| WireError::StorageFailed)
-    }
-
-    fn connections_changed(&self, open: usize) {
-        self.counts
-            .connections
-            .store(u64::try_from(open).unwrap_or(u64::MAX), Ordering::Relaxed);
-    }
-
-    fn turned_away(&self) {
-        Counts::add(&self.counts.overloaded);
-    }
-}
-
-impl Engine {
     fn done(
         &self,
         target: &Target<'_>,

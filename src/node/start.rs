@@ -2,8 +2,8 @@
 //! in quarantine what it cannot vouch for.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use super::clock;
@@ -131,6 +131,7 @@ impl Engine {
                 in_flight_max: options.in_flight_max,
                 keeps: options.data_dir.is_some(),
             },
+            router: OnceLock::new(),
             quarantined_since: AtomicU64::new(quarantined_since),
             slot_clocks: opened.slot_clocks,
             row_turn: RowTurn::default(),
@@ -164,6 +165,7 @@ fn open_store(options: &EngineOptions) -> Result<Opened, StartError> {
         cluster: rand::random(),
         key_secret: rand::random(),
         slot_count: SLOT_COUNT,
+        founder: true,
     };
     let Some(path) = &options.data_dir else {
         let store: Arc<dyn Store> = Arc::new(MemoryStore::volatile());

@@ -238,6 +238,7 @@ fn errors_keep_their_bytes() {
             },
             "0500000011ff1f0301",
         ),
+        (WireError::AnswerLost, "0100000012"),
     ];
     for (error, golden) in cases {
         pinned(&error, golden);

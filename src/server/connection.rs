@@ -10,7 +10,7 @@ use super::admission::Counted;
 use super::hello::Greeted;
 use super::peer_door::Stranger;
 use super::quic::{Presence, Server};
-use super::service::Service;
+use super::service::{Service, Via};
 use super::stream::{End, Stream};
 use super::{admin, hello, peer_door};
 use crate::protocol::frame::FrameBuffer;
@@ -74,48 +74,69 @@ fn admitted(connection: &Connection) -> Option<Alpn> {
     None
 }
 
-/// Serves a client or an admin; returns the code to close the connection with, unless it is gone.
+/// Serves a client or an admin; the code to close the connection with, unless it is gone already.
 async fn serve_client<S: Service>(
     server: &Arc<Server<S>>,
     connection: &Connection,
     alpn: Alpn,
 ) -> Option<CloseCode> {
-    tokio::select! {
+    let greeted = tokio::select! {
         greeted = hello::exchange(server, connection) => match greeted {
-            Ok(greeted) => serve_streams(server, connection, alpn, greeted).await,
-            Err(code) => Some(code),
+            Ok(greeted) => greeted,
+            Err(code) => return Some(code),
         },
-        () = server.stopping().begun() => Some(CloseCode::ShuttingDown),
+        () = server.stopping().begun() => return Some(CloseCode::ShuttingDown),
+    };
+    match alpn {
+        Alpn::Client | Alpn::Peer => {
+            let kind = Kind::Requests(Via::Caller);
+            accept_streams(server, connection, kind, Some(greeted)).await
+        }
+        Alpn::Admin => {
+            drop(greeted);
+            accept_streams(server, connection, Kind::Admin, None).await
+        }
     }
 }
 
-/// Serves the streams of a node that passes requests on, whose hello came on `first`; the code to
-/// close the connection with, unless it is gone already.
+/// Serves the streams of a node that passes requests on, and whose hello was answered on `first`;
+/// the code to close the connection with, unless it is gone already.
 pub(crate) async fn serve_requests<S: Service>(
     server: &Arc<Server<S>>,
     connection: &Connection,
     first: Greeted,
 ) -> Option<CloseCode> {
-    serve_streams(server, connection, Alpn::Peer, first).await
+    accept_streams(server, connection, Kind::Requests(Via::Proxy), Some(first)).await
 }
 
-/// Serves all streams; returns the code to close the connection with, unless it is gone already.
-async fn serve_streams<S: Service>(
+/// What the streams of a connection carry.
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    Requests(Via),
+    Admin,
+}
+
+/// Serves all streams; the code to close the connection with, unless it is gone already.
+async fn accept_streams<S: Service>(
     server: &Arc<Server<S>>,
     connection: &Connection,
-    alpn: Alpn,
-    greeted: Greeted,
+    kind: Kind,
+    first: Option<Greeted>,
 ) -> Option<CloseCode> {
     let stopping = server.stopping();
     let mut stop = std::pin::pin!(stopping.begun());
     let mut streams = JoinSet::new();
-    match alpn {
-        Alpn::Client | Alpn::Peer => {
-            let (send, receive, buffer) = greeted;
-            let stream = Stream::new(Arc::clone(server), send, receive, buffer);
+    let start = |(send, receive, buffer), streams: &mut JoinSet<End>| match kind {
+        Kind::Requests(via) => {
+            let stream = Stream::new(Arc::clone(server), via, (send, receive), buffer);
             streams.spawn(stream.serve(stopping.clone()));
         }
-        Alpn::Admin => drop(greeted),
+        Kind::Admin => {
+            streams.spawn(admin::serve(Arc::clone(server), send, receive));
+        }
+    };
+    if let Some(first) = first {
+        start(first, &mut streams);
     }
     loop {
         tokio::select! {
@@ -130,16 +151,7 @@ async fn serve_streams<S: Service>(
                 let Ok((send, receive)) = accepted else {
                     return None;
                 };
-                match alpn {
-                    Alpn::Client | Alpn::Peer => {
-                        let buffer = FrameBuffer::default();
-                        let stream = Stream::new(Arc::clone(server), send, receive, buffer);
-                        streams.spawn(stream.serve(stopping.clone()));
-                    }
-                    Alpn::Admin => {
-                        streams.spawn(admin::serve(Arc::clone(server), send, receive));
-                    }
-                }
+                start((send, receive, FrameBuffer::default()), &mut streams);
             }
         }
     }

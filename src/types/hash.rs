@@ -14,6 +14,11 @@ impl KeyHash {
     pub(crate) const fn state_id(self, policy_hash: u64) -> StateId {
         StateId(self.0 ^ policy_hash as u128)
     }
+
+    /// The slot that all states of the key live in.
+    pub(crate) const fn slot(self) -> Slot {
+        Slot::of_hash(self.0)
+    }
 }
 
 /// Names the state of one key under one policy; also its key on disk (big-endian).
