@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use super::clock;
+use super::cluster::Cluster;
 use super::journal::Journal;
 use super::policies::{ActivePolicy, ActiveSet, Policies};
-use super::served::not_here;
 use super::slots::FoundSlots;
 use super::upkeep::Upkeep;
 use crate::limiter::policy::{Durability, OnFailure};
@@ -15,14 +15,13 @@ use crate::limiter::table::{Asked, Outcome, Table, Thawed, quarantine_left_ms};
 use crate::limiter::{SlotClock, SlotClocks, real_ms};
 use crate::protocol::client::{Ask, PolicyRef, WireDecision, WireSource};
 use crate::protocol::error::WireError;
-use crate::routing::router::Router;
 pub(super) use crate::server::Mode;
 use crate::server::{Answer, Wait};
 use crate::storage::committer::Committer;
 use crate::storage::fence::{Fence, StorageFailed};
 use crate::storage::replace::RowTurn;
 use crate::storage::store::Store;
-use crate::types::{MonoTime, NodeId, SlotTime, StateId, check_key};
+use crate::types::{MonoTime, NodeId, Slot, SlotTime, StateId, check_key};
 
 /// How often a question about an evicted state is asked again before the caller is turned away:
 /// each time another eviction in its stripe came between reading and asking.
@@ -42,8 +41,8 @@ pub(crate) struct Engine {
     pub(super) upkeep: Upkeep,
     pub(super) counts: Counts,
     pub(super) about: About,
-    /// Who owns which slot; without it all slots are served here.
-    pub(super) router: OnceLock<Router>,
+    /// The cluster that the node is part of; none for a limiter in process.
+    pub(crate) cluster: OnceLock<Arc<Cluster>>,
     /// Since when all keys are denied, by the node's clock in ms; `u64::MAX`: they are not.
     pub(super) quarantined_since: AtomicU64,
     /// The slots' clocks as the store's compactions see them.
@@ -60,6 +59,8 @@ pub(crate) struct About {
     pub(crate) node: NodeId,
     pub(crate) cluster: u128,
     pub(crate) key_secret: [u8; 16],
+    /// Whether it created its cluster, and so owns all slots of which nothing else is known.
+    pub(crate) founder: bool,
     pub(crate) boots: u64,
     pub(crate) started: MonoTime,
     pub(crate) data_dir: String,
@@ -105,44 +106,68 @@ impl Engine {
             .enumerate()
             .map(|(n, ask)| self.find(&set, &carried, n, ask, &mut last_named))
             .collect();
-        let late = self.not_served(&found);
-        let here = |n: usize| late.binary_search(&n).is_err();
-        if self.fence.is_closed() {
-            answers.extend(found.into_iter().map(|found| self.fenced(found)));
-            return late;
-        }
         let now = self.now();
-        if let Some(since) = self.quarantine(now, &set) {
-            for (n, found) in found.into_iter().enumerate() {
-                answers.push(match found {
-                    Ok(_) if !here(n) => not_here(),
-                    found => self.all_quarantined(found, since, now, mode),
-                });
-            }
-            return late;
+        if self.fence.is_closed() {
+            return self.each_served(found, answers, |found| self.fenced(found));
         }
-        let served = found.iter().enumerate().filter(|&(n, _)| here(n));
-        let asked: Vec<_> = served
-            .filter_map(|(_, found)| Some(found.as_ref().ok()?.0))
-            .collect();
+        if let Some(since) = self.quarantine(now, &set) {
+            return self.each_served(found, answers, |found| {
+                self.all_quarantined(found, since, now, mode)
+            });
+        }
+        let asked: Vec<_> = found.iter().flatten().map(|(asked, _)| *asked).collect();
         let mut outcomes = Vec::with_capacity(asked.len());
         match mode {
             Mode::Count => self.table.check(now, &asked, &mut outcomes),
             Mode::Look => outcomes.extend(asked.iter().map(|asked| self.table.peek(now, asked))),
         }
         let mut outcomes = outcomes.into_iter();
+        let mut elsewhere = Vec::new();
         for (n, found) in found.into_iter().enumerate() {
             answers.push(match found {
                 Err(error) => self.refuse(error),
-                Ok(_) if !here(n) => not_here(),
                 Ok((asked, policy)) => {
                     let outcome = outcomes.next().unwrap_or(Outcome::Full);
                     let outcome = self.settle_cold(outcome, asked, mode, now);
+                    if outcome == Outcome::NotServed {
+                        elsewhere.push(n);
+                    }
                     self.answer(outcome, policy, mode)
                 }
             });
         }
-        late
+        elsewhere
+    }
+
+    /// Answers each check whose slot is served here by `answer`; returns the places of the others.
+    fn each_served<'a>(
+        &self,
+        found: Vec<Result<(Asked<'a>, &'a ActivePolicy), WireError>>,
+        answers: &mut Vec<Answer>,
+        answer: impl Fn(Result<(Asked<'a>, &'a ActivePolicy), WireError>) -> Answer,
+    ) -> Vec<usize> {
+        let mut elsewhere = Vec::new();
+        for (n, found) in found.into_iter().enumerate() {
+            answers.push(match &found {
+                Ok((asked, _)) if !self.serves(asked.id.slot()) => {
+                    elsewhere.push(n);
+                    not_here()
+                }
+                Ok(_) | Err(_) => answer(found),
+            });
+        }
+        elsewhere
+    }
+
+    /// Whether the slot was served here a moment ago. What counts is what the table says under its
+    /// lock.
+    pub(super) fn serves(&self, slot: Slot) -> bool {
+        self.table.is_served(slot)
+    }
+
+    /// The slot of a key.
+    pub(crate) fn slot_of(&self, key: &str) -> Slot {
+        self.policies.hasher().key(key).slot()
     }
 
     /// The policies that requests of a batch bring along, by their place in it.
@@ -293,7 +318,7 @@ impl Engine {
                 cost: error.cost,
                 limit: error.limit,
             }),
-            Outcome::NotServed => self.refuse(WireError::Unavailable),
+            Outcome::NotServed => not_here(),
             Outcome::Quarantined { retry_after_ms } => self.without_counts(policy, retry_after_ms),
             Outcome::Cold { .. } | Outcome::Full => {
                 self.upkeep.make_room();
@@ -390,6 +415,14 @@ impl Engine {
     /// Resolves when `wait` holds.
     pub(crate) async fn kept(&self, wait: Wait) -> Result<(), StorageFailed> {
         self.committer.kept(wait.ticket, wait.durability).await
+    }
+}
+
+/// Stands where a check is decided elsewhere.
+const fn not_here() -> Answer {
+    Answer {
+        decision: Err(WireError::Unavailable),
+        wait: None,
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::engine::Engine;
 use super::error::StartError;
 use super::forward::Local;
-use super::start::EngineOptions;
+use super::start::{Birth, EngineOptions};
 use super::upkeep::{Checkpoints, UpkeepThread, write_checkpoint};
 use crate::config::AfterPowerLoss;
 use crate::limiter::policy::PolicySet;
@@ -112,6 +112,7 @@ impl Limiter {
                 max_clock_error: Some(Duration::from_secs(5)),
                 after_power_loss: options.after_power_loss,
                 in_flight_max: 0,
+                birth: Birth::Alone,
             },
             &options.policies,
         )?;
@@ -247,7 +248,11 @@ impl Limiter {
     }
 
     async fn command(&self, body: RequestBody<'_>) -> Result<ResponseBody, CheckError> {
-        let (response, wait) = self.engine.command(&body);
+        // In process all slots are served here.
+        let (response, wait) = self
+            .engine
+            .command(&body)
+            .ok_or(CheckError::Unavailable)?;
         if let Some(wait) = wait {
             Local::kept(&*self.engine, wait).await?;
         }

@@ -3,6 +3,7 @@
 
 pub mod clock;
 
+mod cluster;
 mod data_dir;
 mod engine;
 mod forward;
@@ -11,7 +12,6 @@ pub(crate) mod peer_wire;
 pub(crate) mod peers;
 mod policies;
 mod policy_sets;
-mod served;
 mod service;
 mod slots;
 mod stamp;

@@ -36,7 +36,7 @@ impl Local for Engine {
     }
 
     fn slot(&self, key: &str) -> Slot {
-        self.policies.hasher().key(key).slot()
+        self.slot_of(key)
     }
 
     fn decide(&self, asks: &[Ask<'_>], mode: Mode, answers: &mut Vec<Answer>) -> Vec<usize> {
@@ -49,18 +49,7 @@ impl Local for Engine {
     }
 
     fn carry_out(&self, body: &RequestBody<'_>) -> Option<(ResponseBody, Option<Wait>)> {
-        let key = match body {
-            RequestBody::Refund { target, .. }
-            | RequestBody::Settle { target, .. }
-            | RequestBody::Cancel { target, .. }
-            | RequestBody::Reset { target } => Some(target.key),
-            RequestBody::Reserve { ask, .. } => Some(ask.target.key),
-            RequestBody::Check(_) | RequestBody::Peek(_) | RequestBody::Routes { .. } => None,
-        };
-        if key.is_some_and(|key| !self.serves(self.slot(key))) {
-            return None;
-        }
-        Some(self.command(body))
+        self.command(body)
     }
 
     fn admin(&self, request: &AdminRequest<'_>) -> AdminResponse {
@@ -85,8 +74,9 @@ impl Local for Engine {
 }
 
 impl Engine {
-    /// Carries out any request but checks, peeks and routes, whoever owns its slot.
-    pub(super) fn command(&self, body: &RequestBody<'_>) -> (ResponseBody, Option<Wait>) {
+    /// Carries out any request but checks, peeks and routes; `None`, and nothing is done, if its slot
+    /// is not served here.
+    pub(super) fn command(&self, body: &RequestBody<'_>) -> Option<(ResponseBody, Option<Wait>)> {
         let done = match body {
             RequestBody::Refund {
                 target,
@@ -112,15 +102,18 @@ impl Engine {
             } => self.done(target, Change::Cancel(ReservationId(*reservation))),
             RequestBody::Reset { target } => self.done(target, Change::Reset),
             RequestBody::Check(_) | RequestBody::Peek(_) | RequestBody::Routes { .. } => {
-                Err(WireError::Malformed {
-                    reason: "a check is not a command".into(),
-                })
+                let reason = "a check is not a command".into();
+                Err(WireError::Malformed { reason }.into())
             }
         };
-        done.unwrap_or_else(|error| {
-            Counts::add(&self.counts.errors);
-            (ResponseBody::Failed(error), None)
-        })
+        match done {
+            Ok(done) => Some(done),
+            Err(Undone::NotServed) => None,
+            Err(Undone::Refused(error)) => {
+                Counts::add(&self.counts.errors);
+                Some((ResponseBody::Failed(error), None))
+            }
+        }
     }
 
     fn admin_request(&self, request: &AdminRequest<'_>) -> AdminResponse {
@@ -145,7 +138,7 @@ impl Engine {
         &self,
         target: &Target<'_>,
         change: Change,
-    ) -> Result<(ResponseBody, Option<Wait>), WireError> {
+    ) -> Result<(ResponseBody, Option<Wait>), Undone> {
         self.change(target, change)
             .map(|(_, wait)| (ResponseBody::Done, wait))
     }
@@ -154,7 +147,8 @@ impl Engine {
         &self,
         target: &Target<'_>,
         change: Change,
-    ) -> Result<(u64, Option<Wait>), WireError> {
+    ) -> Result<(u64, Option<Wait>), Undone> {
+        self.served(target.key)?;
         self.fence.check().map_err(|_| WireError::StorageFailed)?;
         let policy = self.policies.find(&target.policy, &self.table.shapes)?;
         let mut asked = self.asked(&policy, target.key, 0)?;
@@ -165,18 +159,19 @@ impl Engine {
                 Err(error) => self.recover_change(error, &mut asked, now)?,
             }
         }
-        Err(self.no_room())
+        Err(self.no_room().into())
     }
 
     fn reserve(
         &self,
         ask: &Ask<'_>,
         ttl_ms: u64,
-    ) -> Result<(ResponseBody, Option<Wait>), WireError> {
+    ) -> Result<(ResponseBody, Option<Wait>), Undone> {
+        self.served(ask.target.key)?;
         let policy = self.policies.find(&ask.target.policy, &self.table.shapes)?;
         let mut asked = self.asked(&policy, ask.target.key, ask.cost)?;
         if self.fence.is_closed() && policy.policy.on_failure != OnFailure::Allow {
-            return Err(WireError::StorageFailed);
+            return Err(WireError::StorageFailed.into());
         }
         let reserve = Reserve {
             id: ReservationId(rand::random()),
@@ -195,6 +190,7 @@ impl Engine {
                         self.recover_change(error, &mut asked, now)?;
                         continue;
                     }
+                    Ok(Outcome::NotServed) => return Err(Undone::NotServed),
                     Ok(outcome) => self.answer(outcome, &policy, Mode::Count),
                     Err(error) => {
                         self.recover_change(error, &mut asked, now)?;
@@ -213,7 +209,7 @@ impl Engine {
                 answer.wait,
             ));
         }
-        Err(self.no_room())
+        Err(self.no_room().into())
     }
 
     /// Time left of the whole node's quarantine for the asked key.
@@ -229,7 +225,7 @@ impl Engine {
         error: ChangeError,
         asked: &mut Asked<'_>,
         now: SlotTime,
-    ) -> Result<(), WireError> {
+    ) -> Result<(), Undone> {
         match error {
             ChangeError::Cold { evictions } => {
                 asked.absent_at = self
@@ -237,11 +233,21 @@ impl Engine {
                     .map_err(|_| self.no_room())?;
                 Ok(())
             }
-            ChangeError::NotServed => Err(WireError::Unavailable),
-            ChangeError::UnknownReservation(_) => Err(WireError::UnknownReservation),
-            ChangeError::TooManyReservations(_) => Err(WireError::TooManyReservations {
-                max: u32::try_from(crate::limiter::RESERVATIONS_MAX).unwrap_or(u32::MAX),
-            }),
+            ChangeError::NotServed => Err(Undone::NotServed),
+            ChangeError::UnknownReservation(_) => Err(WireError::UnknownReservation.into()),
+            ChangeError::TooManyReservations(_) => {
+                let max = u32::try_from(crate::limiter::RESERVATIONS_MAX).unwrap_or(u32::MAX);
+                Err(WireError::TooManyReservations { max }.into())
+            }
+        }
+    }
+
+    /// Refuses what another node is to be asked, before anything else is said of it.
+    fn served(&self, key: &str) -> Result<(), Undone> {
+        if self.serves(self.slot_of(key)) {
+            Ok(())
+        } else {
+            Err(Undone::NotServed)
         }
     }
 
@@ -251,6 +257,21 @@ impl Engine {
         WireError::Overloaded {
             retry_ms: super::engine::NO_ROOM_RETRY_MS,
         }
+    }
+}
+
+/// Why a command was not carried out; nothing has changed.
+#[derive(Debug)]
+pub(super) enum Undone {
+    /// Its slot is not served here.
+    NotServed,
+    /// For this reason.
+    Refused(WireError),
+}
+
+impl From<WireError> for Undone {
+    fn from(error: WireError) -> Self {
+        Self::Refused(error)
     }
 }
 

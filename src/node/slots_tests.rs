@@ -38,6 +38,7 @@ fn open(dir: &Path, durability: Durability) -> Arc<Engine> {
         max_clock_error: None,
         after_power_loss: AfterPowerLoss::Accept,
         in_flight_max: 0,
+                birth: Birth::Alone,
     };
     Engine::open(&options, &policies(durability)).unwrap()
 }

@@ -10,6 +10,7 @@ use super::clock;
 use super::engine::{About, Counts, Engine};
 use super::error::StartError;
 use super::journal::{Journal, Recovered};
+use super::peers::ClusterIdentity;
 use super::policies::Policies;
 use super::slots::{self, FoundSlots};
 use super::stamp;
@@ -45,6 +46,23 @@ pub(crate) struct EngineOptions {
     pub(crate) max_clock_error: Option<Duration>,
     pub(crate) after_power_loss: AfterPowerLoss,
     pub(crate) in_flight_max: u32,
+    pub(crate) birth: Birth,
+}
+
+/// What the node is, and what it becomes if its directory is created now.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Birth {
+    /// A limiter by itself: it serves all slots at once.
+    Alone,
+    /// A node of a cluster, which it creates; what it serves is decided by its ownership.
+    Founder,
+    /// A node of a cluster that is there already.
+    Joins {
+        /// The id that it has told the cluster.
+        node: NodeId,
+        /// What it was told.
+        cluster: ClusterIdentity,
+    },
 }
 
 /// A store and who it belongs to.
@@ -56,9 +74,8 @@ struct Opened {
 }
 
 impl Engine {
-    /// Builds an engine with `set` in force. It serves all slots at once if the store has no
-    /// registers ([`Engine::serve_alone`]); else none, until who owns them is worked out from
-    /// [`Engine::found_slots`].
+    /// Builds an engine with `set` in force. It serves all slots at once if it is [`Birth::Alone`];
+    /// else none, until who owns them is worked out from [`Engine::found_slots`].
     ///
     /// # Errors
     /// [`StartError`]; nothing serves then.
@@ -82,6 +99,9 @@ impl Engine {
         let mut table = Table::new(capacity, 1, opened.identity.node, clocks_of_slots);
         slots::hold(&table, &*opened.store)?;
         let registers = opened.store.registers()?;
+        if matches!(options.birth, Birth::Alone) && !registers.is_empty() {
+            return Err(StartError::OfCluster);
+        }
         let mut sink = Recovered {
             table: &table,
             store: &*opened.store,
@@ -125,19 +145,20 @@ impl Engine {
                 node: opened.identity.node,
                 cluster: opened.identity.cluster,
                 key_secret: opened.identity.key_secret,
+                founder: opened.identity.founder,
                 boots: opened.boots,
                 started: clock::mono_now(),
                 data_dir: data_dir.into_owned(),
                 in_flight_max: options.in_flight_max,
                 keeps: options.data_dir.is_some(),
             },
-            router: OnceLock::new(),
+            cluster: OnceLock::new(),
             quarantined_since: AtomicU64::new(quarantined_since),
             slot_clocks: opened.slot_clocks,
             row_turn: RowTurn::default(),
             found_slots: FoundSlots::new(registers, &recovery),
         });
-        if engine.found_slots.registers.is_empty() {
+        if let Birth::Alone = options.birth {
             engine.serve_alone();
         }
         engine.tell_start(&recovery);
@@ -160,12 +181,21 @@ impl Engine {
 
 fn open_store(options: &EngineOptions) -> Result<Opened, StartError> {
     let slot_clocks = Arc::new(SlotClocks::default());
-    let newborn = Identity {
-        node: NodeId(rand::random()),
-        cluster: rand::random(),
-        key_secret: rand::random(),
-        slot_count: SLOT_COUNT,
-        founder: true,
+    let newborn = match options.birth {
+        Birth::Alone | Birth::Founder => Identity {
+            node: NodeId(rand::random()),
+            cluster: rand::random(),
+            key_secret: rand::random(),
+            slot_count: SLOT_COUNT,
+            founder: true,
+        },
+        Birth::Joins { node, cluster } => Identity {
+            node,
+            cluster: cluster.cluster,
+            key_secret: cluster.key_secret,
+            slot_count: cluster.slot_count,
+            founder: false,
+        },
     };
     let Some(path) = &options.data_dir else {
         let store: Arc<dyn Store> = Arc::new(MemoryStore::volatile());

@@ -34,6 +34,8 @@ pub(crate) enum BulkRequest {
         /// Each slot and the position that its state must have.
         #[serde(deserialize_with = "slots")]
         slots: Vec<(u16, WirePosition)>,
+        /// Whether the pre-copy of just these slots is here; if not, all is told.
+        copied: bool,
     },
     /// The policy set in force.
     Policies,

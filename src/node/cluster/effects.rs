@@ -3,11 +3,12 @@
 //! Each durable step is synced before it is reported. A step that fails closes the fence, and is
 //! never reported: the ownership then waits for ever, which is what a node may do that cannot write.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use super::control::{Control, Done};
-use super::pull::{Pull, request_frame};
+use super::pull::Pull;
 use crate::node::peer_wire::ownership_frames;
 use crate::node::slots::{Installation, NewState};
 use crate::ownership::event::{Effect, Event, Installed, Origin, TaskId};
@@ -20,14 +21,13 @@ impl Control {
     /// Lets the ownership take notice of an event, and does what it wants done, until it wants
     /// nothing more.
     pub(super) async fn ownership(&mut self, event: Event) {
-        let mut events = std::collections::VecDeque::from([event]);
+        let mut events = VecDeque::from([event]);
         while let Some(event) = events.pop_front() {
             let effects = self.ownership.step(self.now(), event);
             for effect in effects {
                 events.extend(self.carry_out(effect).await);
             }
         }
-        self.publish();
     }
 
     async fn carry_out(&mut self, effect: Effect) -> Option<Event> {
@@ -71,6 +71,7 @@ impl Control {
             }
             Effect::Announce { records } => {
                 self.cluster.forwarder.apply(&records);
+                self.changed = true;
                 None
             }
             Effect::WakeAt(at) => {
@@ -122,19 +123,16 @@ impl Control {
         let request = BulkRequest::PreCopy {
             slots: slots.into(),
         };
-        let bytes = self.bytes_of(task);
-        let Ok(frame) = request_frame(&request) else {
-            return;
-        };
-        let stream = self.net.open_bulk(from, frame);
-        let (done, slot_bytes_max) = (self.done.clone(), self.slot_bytes_max());
+        let (bytes, fetcher, done) = (self.bytes_of(task), self.net.fetcher(), self.done.clone());
+        let slot_bytes_max = self.slot_bytes_max();
         self.tasks.spawn_local(async move {
-            let staged = match stream.await {
-                Ok(stream) => Pull::new(stream, bytes, slot_bytes_max).copy().await,
+            let staged = match fetcher.fetch(from, &request).await {
+                Ok(reader) => Pull::new(reader, bytes, slot_bytes_max).copy().await,
                 Err(error) => Err(error.into()),
             };
             if let Err(error) = &staged {
-                tracing::warn!(peer = %from, %error, "a copy of slots failed; it is tried again");
+                let error = told(error);
+                tracing::warn!(peer = %from, error, "a copy of slots failed; it is tried again");
             }
             let staged = staged.ok();
             done.send(Done::Copied { task, staged }).await.ok();
@@ -158,25 +156,25 @@ impl Control {
         }
         let request = BulkRequest::Rest {
             ballot: ballot.into(),
-            slots: slots.iter().map(|&(slot, at)| (slot.number(), at.into())).collect(),
+            slots: slots
+                .iter()
+                .map(|&(slot, at)| (slot.number(), at.into()))
+                .collect(),
             copied,
         };
-        let bytes = self.bytes_of(task);
-        let Ok(frame) = request_frame(&request) else {
-            return;
-        };
-        let stream = self.net.open_bulk(from, frame);
-        let (done, slot_bytes_max) = (self.done.clone(), self.slot_bytes_max());
+        let (bytes, fetcher, done) = (self.bytes_of(task), self.net.fetcher(), self.done.clone());
+        let slot_bytes_max = self.slot_bytes_max();
         self.tasks.spawn_local(async move {
-            let whole = match stream.await {
-                Ok(stream) => {
-                    let pull = Pull::new(stream, bytes, slot_bytes_max);
+            let whole = match fetcher.fetch(from, &request).await {
+                Ok(reader) => {
+                    let pull = Pull::new(reader, bytes, slot_bytes_max);
                     pull.rest(staged, &expected).await
                 }
                 Err(error) => Err(error.into()),
             };
             if let Err(error) = &whole {
-                tracing::warn!(peer = %from, %error, "sealed slots could not be fetched");
+                let error = told(error);
+                tracing::warn!(peer = %from, error, "sealed slots could not be fetched");
             }
             let whole = whole.unwrap_or_default();
             done.send(Done::Fetched { task, whole }).await.ok();
@@ -212,7 +210,7 @@ impl Control {
 
     fn send_message(&mut self, to: NodeId, message: &Message) {
         for frame in ownership_frames(message) {
-            self.net.send(to, frame);
+            self.net.send(to, &frame);
         }
     }
 
@@ -220,7 +218,19 @@ impl Control {
         usize::try_from(self.engine.table.capacity().bytes_max).unwrap_or(usize::MAX)
     }
 
-    fn bytes_of(&mut self, task: TaskId) -> Arc<std::sync::atomic::AtomicU64> {
+    fn bytes_of(&mut self, task: TaskId) -> Arc<AtomicU64> {
         Arc::clone(self.bytes.entry(task).or_default())
     }
+}
+
+/// An error with its causes.
+pub(super) fn told(error: &dyn std::error::Error) -> String {
+    let mut told = error.to_string();
+    let mut cause = error.source();
+    while let Some(next) = cause {
+        told.push_str(": ");
+        told.push_str(&next.to_string());
+        cause = next.source();
+    }
+    told
 }

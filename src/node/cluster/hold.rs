@@ -4,29 +4,29 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use quinn::SendStream;
-
 use crate::limiter::table::{ExportError, SlotExport};
 use crate::limiter::transfer::Row;
 use crate::node::clock;
 use crate::node::engine::Engine;
+use crate::node::peers::{BulkError, BulkSender};
 use crate::protocol::bulk::{
-    BULK_FRAME_BYTES_MAX, BulkChunk, BulkRefusal, ROWS_MAX, WireRow,
+    BULK_FRAME_BYTES_MAX, BulkChunk, BulkRefusal, ROW_OVERHEAD_BYTES, ROWS_MAX, WireRow,
 };
-use crate::protocol::frame::encode_within;
 use crate::storage::store::StoreError;
 use crate::types::{MonoTime, Slot};
 
-/// A copy is sent in frames of about so many bytes of rows, so that one is never above the cap.
+/// Rows are sent in frames of about so many bytes, so that one is never above the cap.
 const FRAME_ROWS_BYTES: usize = BULK_FRAME_BYTES_MAX / 2;
+
+/// Waits below this add up until they are worth a timer.
+const WAIT_MIN: Duration = Duration::from_millis(2);
 
 /// The holder's end of a transfer.
 #[derive(Debug)]
 pub(super) struct Hold {
     engine: Arc<Engine>,
-    send: SendStream,
+    chunks: BulkSender,
     pace: Pace,
-    frame: Vec<u8>,
 }
 
 /// Keeps what is sent below a rate.
@@ -37,22 +37,31 @@ struct Pace {
     due: MonoTime,
 }
 
-/// The other end of a stream is gone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Gone;
+/// Why rows are not told any more.
+enum Stop {
+    /// There is a reason to be told.
+    Refuse(BulkRefusal),
+    /// The other end is gone.
+    Gone(BulkError),
+}
+
+impl From<BulkError> for Stop {
+    fn from(error: BulkError) -> Self {
+        Self::Gone(error)
+    }
+}
 
 impl Hold {
-    /// Answers on `send`, with a copy of at most so many bytes a second.
-    pub(super) fn new(engine: Arc<Engine>, send: SendStream, bytes_per_second: u64) -> Self {
+    /// Answers by `chunks`, with a copy of at most so many bytes a second.
+    pub(super) fn new(engine: Arc<Engine>, chunks: BulkSender, bytes_per_second: u64) -> Self {
         let pace = Pace {
             bytes_per_second: bytes_per_second.max(1),
             due: clock::mono_now(),
         };
         Self {
             engine,
-            send,
+            chunks,
             pace,
-            frame: Vec::new(),
         }
     }
 
@@ -60,57 +69,53 @@ impl Hold {
     /// on with.
     pub(super) async fn copy(mut self, mut export: SlotExport) -> Option<SlotExport> {
         let told = self.tell_copy(&mut export).await;
-        let finished = match told {
-            Ok(Ok(())) => self.say(&BulkChunk::End).await.is_ok(),
-            Ok(Err(refusal)) => {
-                self.refuse(refusal).await;
-                false
-            }
-            Err(Gone) => false,
-        };
-        self.finish();
-        if finished {
+        let engine = Arc::clone(&self.engine);
+        if self.end(told).await {
             return Some(export);
         }
-        self.engine.table.end_export(&export);
+        engine.table.end_export(&export);
         None
     }
 
     /// Tells what is left of slots that are sealed now, and how each ends.
     pub(super) async fn rest(mut self, mut export: SlotExport) {
-        match self.tell_rest(&mut export).await {
-            Ok(Ok(())) => drop(self.say(&BulkChunk::End).await),
-            Ok(Err(refusal)) => self.refuse(refusal).await,
-            Err(Gone) => {}
-        }
-        self.finish();
+        let told = self.tell_rest(&mut export).await;
         self.engine.table.end_export(&export);
+        self.end(told).await;
     }
 
     /// Tells nothing, and why.
-    pub(super) async fn refuse(&mut self, refusal: BulkRefusal) {
-        tracing::debug!(%refusal, "a transfer is refused");
-        drop(self.say(&BulkChunk::Refused(refusal)).await);
+    pub(super) async fn refuse(self, refusal: BulkRefusal) {
+        self.end(Err(Stop::Refuse(refusal))).await;
     }
 
-    /// Tells nothing, and why; the stream ends.
-    pub(super) async fn refuse_all(mut self, refusal: BulkRefusal) {
-        self.refuse(refusal).await;
-        self.finish();
-    }
-
-    /// Tells these bytes of a policy set.
-    pub(super) async fn policies(mut self, bytes: &[u8]) {
-        if self.say(&BulkChunk::Policies(bytes)).await.is_ok() {
-            drop(self.say(&BulkChunk::End).await);
+    /// Tells the bytes of a policy set.
+    pub(super) async fn policies(self, bytes: &[u8]) {
+        let told = self.chunks.finish(&BulkChunk::Policies(bytes)).await;
+        if let Err(error) = told {
+            tracing::debug!(%error, "policies were not told");
         }
-        self.finish();
     }
 
-    async fn tell_copy(
-        &mut self,
-        export: &mut SlotExport,
-    ) -> Result<Result<(), BulkRefusal>, Gone> {
+    /// Ends the transfer; whether it was told whole.
+    async fn end(self, told: Result<(), Stop>) -> bool {
+        let ended = match told {
+            Ok(()) => self.chunks.finish(&BulkChunk::End).await,
+            Err(Stop::Gone(error)) => Err(error),
+            Err(Stop::Refuse(refusal)) => {
+                tracing::debug!(%refusal, "a transfer is refused");
+                // Fails only if the other end is gone.
+                self.chunks.finish(&BulkChunk::Refused(refusal)).await.ok();
+                return false;
+            }
+        };
+        if let Err(error) = &ended {
+            tracing::debug!(%error, "a transfer was cut off");
+        }
+        ended.is_ok()
+    }
+
+    async fn tell_copy(&mut self, export: &mut SlotExport) -> Result<(), Stop> {
         let mut rows = Vec::new();
         loop {
             rows.clear();
@@ -118,21 +123,17 @@ impl Hold {
                 let stored = self.engine.stored_rows();
                 self.engine.table.export_copy(export, &stored, &mut rows)
             };
-            match more {
-                Ok(true) => {
-                    let bytes = self.rows(&mut rows).await?;
-                    self.pace.wait(bytes).await;
-                }
-                Ok(false) => return Ok(Ok(())),
-                Err(error) => return Ok(Err(refusal(&error))),
+            if !more.map_err(|error| Stop::Refuse(refusal(&error)))? {
+                return Ok(());
             }
+            let before = self.chunks.sent_bytes();
+            self.rows(&mut rows).await?;
+            let sent = self.chunks.sent_bytes().saturating_sub(before);
+            self.pace.wait(sent).await;
         }
     }
 
-    async fn tell_rest(
-        &mut self,
-        export: &mut SlotExport,
-    ) -> Result<Result<(), BulkRefusal>, Gone> {
+    async fn tell_rest(&mut self, export: &mut SlotExport) -> Result<(), Stop> {
         let mut rows = Vec::new();
         loop {
             rows.clear();
@@ -140,77 +141,50 @@ impl Hold {
                 let stored = self.engine.stored_rows();
                 self.engine.table.export_rest(export, &stored, &mut rows)
             };
-            match more {
-                Ok(true) => drop(self.rows(&mut rows).await?),
-                Ok(false) => break,
-                Err(error) => return Ok(Err(refusal(&error))),
+            if !more.map_err(|error| Stop::Refuse(refusal(&error)))? {
+                break;
             }
+            self.rows(&mut rows).await?;
         }
         for (slot, digest, clock) in export.digests().unwrap_or_default() {
-            self.say(&BulkChunk::SlotEnd {
+            let end = BulkChunk::SlotEnd {
                 slot: slot.number(),
                 count: digest.count,
                 digest: digest.xor,
                 at: self.engine.table.position(slot).into(),
                 clock_ms: clock.as_ms(),
-            })
-            .await?;
+            };
+            self.chunks.send(&end).await?;
         }
-        Ok(Ok(()))
+        Ok(())
     }
 
-    /// Sends rows, those of a slot together; how many bytes they were.
-    async fn rows(&mut self, rows: &mut [Row]) -> Result<u64, Gone> {
+    /// Sends rows, those of a slot together.
+    async fn rows(&mut self, rows: &mut [Row]) -> Result<(), BulkError> {
         // Stable: of two rows of a state the later one counts.
         rows.sort_by_key(|(id, _)| id.slot());
-        let mut sent = 0u64;
         for of_slot in rows.chunk_by(|(one, _), (other, _)| one.slot() == other.slot()) {
-            let Some((first, _)) = of_slot.first() else {
-                continue;
-            };
-            let mut bytes = 0usize;
-            let mut count = 0usize;
-            let parts = of_slot.chunk_by(|(_, row), _| {
-                bytes = bytes.saturating_add(row.len()).saturating_add(24);
+            let (mut bytes, mut count) = (0usize, 0usize);
+            let parts = of_slot.chunk_by(|(_, row), (_, next)| {
+                bytes = bytes.saturating_add(row.len()).saturating_add(ROW_OVERHEAD_BYTES);
                 count = count.saturating_add(1);
-                let fits = bytes < FRAME_ROWS_BYTES && count < ROWS_MAX;
+                let fits = bytes.saturating_add(next.len()) < FRAME_ROWS_BYTES && count < ROWS_MAX;
                 if !fits {
                     (bytes, count) = (0, 0);
                 }
                 fits
             });
             for part in parts {
-                let size: usize = part.iter().map(|(_, row)| row.len()).sum();
-                sent = sent.saturating_add(u64::try_from(size).unwrap_or(u64::MAX));
+                let slot = part.first().map_or(0, |(id, _)| id.slot().number());
                 let rows = part.iter().map(|(id, row)| WireRow {
                     id: id.0,
                     bytes: row,
                 });
-                let chunk = BulkChunk::Rows {
-                    slot: first.slot().number(),
-                    rows: rows.collect(),
-                };
-                self.say(&chunk).await?;
+                let rows = rows.collect();
+                self.chunks.send(&BulkChunk::Rows { slot, rows }).await?;
             }
         }
-        Ok(sent)
-    }
-
-    async fn say(&mut self, chunk: &BulkChunk<'_>) -> Result<(), Gone> {
-        self.frame.clear();
-        if let Err(error) = encode_within(BULK_FRAME_BYTES_MAX, chunk, &mut self.frame) {
-            tracing::error!(%error, "a chunk cannot be sent; please report this");
-            return Err(Gone);
-        }
-        self.send
-            .write_all(&self.frame)
-            .await
-            .map_err(|_gone| Gone)
-    }
-
-    fn finish(&mut self) {
-        // Fails only if the stream is gone, which the other end knows.
-        drop(self.send.finish());
+        Ok(())
     }
 }
 
@@ -224,8 +198,7 @@ impl Pace {
         let took = Duration::from_nanos(nanos.unwrap_or(0));
         self.due = self.due.max(now).plus(took);
         let ahead = self.due.since(now);
-        // Shorter waits than a timer's tick add up.
-        if ahead >= Duration::from_millis(2) {
+        if ahead >= WAIT_MIN {
             tokio::time::sleep(ahead).await;
         } else {
             tokio::task::yield_now().await;

@@ -1,10 +1,12 @@
 //! What the control loop last saw of the cluster, for admins.
 
+use std::sync::Arc;
+
+use super::handle::Cluster;
+use crate::node::clock;
 use crate::node::engine::Engine;
 use crate::protocol::admin::{HandOff, NodeLoad, Owner, Ring, RingNode};
 use crate::types::{NodeId, Replicas, SLOT_COUNT, Slot};
-
-use super::handle::Cluster;
 
 /// Stands for a node that is not among those of a [`Ring`].
 const NOBODY: u16 = u16::MAX;
@@ -17,7 +19,7 @@ pub(crate) struct View {
     /// Hand-offs to this node.
     pub(crate) hand_offs: Vec<HandOff>,
     /// Of each slot, who should hold it.
-    pub(crate) targets: Vec<Replicas>,
+    pub(crate) targets: Arc<Vec<Replicas>>,
 }
 
 impl View {
@@ -67,7 +69,7 @@ pub(crate) fn load(engine: &Engine, cluster: &Cluster) -> NodeLoad {
     let counts = cluster.forwarder.counts();
     let slots = Slot::all().filter(|slot| engine.table.is_served(*slot)).count();
     let committer = &engine.committer;
-    let uptime = crate::node::clock::mono_now().since(engine.about.started);
+    let uptime = clock::mono_now().since(engine.about.started);
     NodeLoad {
         slots: u32::try_from(slots).unwrap_or(u32::from(SLOT_COUNT)),
         keys: counters.keys,

@@ -135,6 +135,11 @@ impl Credentials {
 
     /// The key under which a node's stateless resets are recognised; `None` without a certificate.
     #[cfg(feature = "server")]
+    pub(crate) fn name(&self) -> Option<String> {
+        let own = self.identity.as_ref()?.key.cert.first()?;
+        crate::transport::role::name_of_certificate(own)
+    }
+
     pub(crate) fn reset_key(&self) -> Option<ring::hmac::Key> {
         let identity = self.identity.as_ref();
         identity.map(|identity| identity.reset_key.clone())
