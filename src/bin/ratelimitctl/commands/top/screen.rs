@@ -131,7 +131,10 @@ fn cells(node: &NodeLine) -> Vec<String> {
         number(rates.checks),
         number(rates.grants),
         number(rates.denials),
-        percent(rates.proxied, asked),
+        match asked {
+            0 => "-".to_owned(),
+            asked => percent(rates.proxied, asked),
+        },
         number(rates.degraded),
     ]);
     cells
