@@ -47,6 +47,10 @@ fn a_node_that_cannot_join_as_it_is_told_does_not_start() {
         let output = Command::new(env!("CARGO_BIN_EXE_ratelimitd"))
             .args(["serve", "--data-dir"])
             .arg(dir.path().join("data"))
+            .args([
+                "--policies",
+                concat!(env!("CARGO_MANIFEST_DIR"), "/config/limits.toml"),
+            ])
             .args(arguments)
             .output()
             .unwrap();

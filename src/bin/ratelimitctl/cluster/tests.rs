@@ -191,6 +191,19 @@ fn nodes_that_are_not_well_are_said_in_words() {
 }
 
 #[test]
+fn nodes_that_were_meant_to_be_one_cluster_and_are_not_are_found() {
+    let alone = |n: u128| answers(ring(n << 96, &[n << 96], &[(4096, 0, 0)]));
+    let picture = Picture::of(&[alone(1), alone(2)]);
+    let said = "00000001 and 00000002 are not of one cluster; was each started with --create?";
+    assert!(
+        picture.remarks.contains(&said.to_owned()),
+        "{:?}",
+        picture.remarks
+    );
+    assert!(!picture.agreed);
+}
+
+#[test]
 fn trouble_with_every_node_of_many_is_counted_and_not_listed() {
     let mut all = healthy(30);
     for seen in &mut all[1..] {
