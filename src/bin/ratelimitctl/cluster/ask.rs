@@ -9,6 +9,7 @@ use std::time::Duration;
 use distributed_rate_limiter::client::{Admin, Ring, RingNode};
 use distributed_rate_limiter::node::clock::mono_now;
 use futures_util::future::join_all;
+use tokio::time::timeout;
 
 use super::picture::{Answer, Counted, Picture, Seen};
 use super::{id, short};
@@ -17,6 +18,10 @@ use crate::outcome::{Exit, Failure};
 
 /// How long a node may take to be connected, and to answer each question.
 const PEER_WAIT: Duration = Duration::from_secs(2);
+
+/// How long one that was silent the last time may take: a node that is down must not hold up every
+/// look at the others.
+const AGAIN_WAIT: Duration = Duration::from_millis(700);
 
 /// Time between the two samples that make a rate.
 const SAMPLE_GAP: Duration = Duration::from_millis(500);
@@ -33,6 +38,8 @@ const ROUNDS_MAX: usize = 4;
 pub(crate) struct Cluster<'a> {
     nodes: &'a Nodes,
     open: BTreeMap<u128, Admin>,
+    /// Addresses at which nobody answered the last time, and why.
+    silent: BTreeMap<String, String>,
     /// What each had counted when it was asked last.
     counted: BTreeMap<u128, Counted>,
 }
@@ -43,6 +50,7 @@ impl<'a> Cluster<'a> {
         Self {
             nodes,
             open: BTreeMap::new(),
+            silent: BTreeMap::new(),
             counted: BTreeMap::new(),
         }
     }
@@ -81,12 +89,18 @@ impl<'a> Cluster<'a> {
             let asking = unknown.into_iter().map(|line| self.ask_peer(line));
             for (node, address, answer) in join_all(asking).await {
                 match answer {
-                    Ok((answer, admin)) => seen.push(self.take(address, answer, admin)),
-                    Err(reason) => seen.push(Seen {
-                        node,
-                        address,
-                        answer: Err(reason),
-                    }),
+                    Ok((answer, admin)) => {
+                        self.silent.remove(&address);
+                        seen.push(self.take(address, answer, admin));
+                    }
+                    Err(reason) => {
+                        self.silent.insert(address.clone(), reason.clone());
+                        seen.push(Seen {
+                            node,
+                            address,
+                            answer: Err(reason),
+                        });
+                    }
                 }
             }
         }
@@ -97,12 +111,15 @@ impl<'a> Cluster<'a> {
     /// are not show only so.
     async fn ask_endpoints(&mut self) -> Result<Vec<Seen>, Failure> {
         let asking = self.nodes.endpoints().iter().map(async |endpoint| {
-            let admin = self.nodes.admin_at(endpoint, PEER_WAIT).await?;
-            Ok::<_, Failure>((question(&admin).await?, admin))
+            let asked = async {
+                let admin = self.nodes.admin_at(endpoint, PEER_WAIT).await?;
+                Ok::<_, Failure>((question(&admin).await?, admin))
+            };
+            (endpoint, asked.await)
         });
         let mut seen: Vec<Seen> = Vec::new();
         let mut failed = None;
-        for asked in join_all(asking).await {
+        for (endpoint, asked) in join_all(asking).await {
             match asked {
                 Ok((answer, admin)) => {
                     let node = answer.ring.node;
@@ -110,7 +127,10 @@ impl<'a> Cluster<'a> {
                         seen.push(self.take(admin.address().to_string(), answer, admin));
                     }
                 }
-                Err(failure) => failed = failed.or(Some(failure)),
+                Err(failure) => {
+                    self.silent.insert(endpoint.clone(), failure.reason());
+                    failed = failed.or(Some(failure));
+                }
             }
         }
         match failed {
@@ -124,13 +144,21 @@ impl<'a> Cluster<'a> {
             let admin = self.nodes.admin_at(&line.address, PEER_WAIT).await?;
             Ok::<_, Failure>((question(&admin).await?, admin))
         };
-        let answer = match asked.await {
-            Ok((answer, _)) if answer.ring.node != line.node => {
-                let other = short(answer.ring.node);
-                Err(format!("another node, {other}, is at its address"))
-            }
-            other => other.map_err(|failure| failure.reason()),
+        let last = self.silent.get(&line.address);
+        let asked = match last {
+            None => asked.await.map_err(|failure| failure.reason()),
+            Some(reason) => match timeout(AGAIN_WAIT, asked).await {
+                Ok(answer) => answer.map_err(|failure| failure.reason()),
+                Err(_elapsed) => Err(reason.clone()),
+            },
         };
+        let answer = asked.and_then(|(answer, admin)| {
+            if answer.ring.node == line.node {
+                return Ok((answer, admin));
+            }
+            let other = short(answer.ring.node);
+            Err(format!("another node, {other}, is at its address"))
+        });
         (line.node, line.address, answer)
     }
 

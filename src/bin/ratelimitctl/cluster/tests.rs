@@ -1,7 +1,9 @@
 use distributed_rate_limiter::client::{HandOff, NodeLoad, Ring, RingNode, Status};
 
-use super::picture::Rates;
+use super::picture::{Answer, Counted, Rates};
 use super::*;
+
+pub(crate) use super::picture::Seen;
 
 /// The view of `node`, of a cluster of `ids` at 10.0.0.1:7400 and so on.
 pub(crate) fn ring(node: u128, ids: &[u128], runs: &[(u16, u16, u16)]) -> Ring {

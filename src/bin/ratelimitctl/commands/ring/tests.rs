@@ -1,8 +1,8 @@
 use super::*;
-use crate::cluster::tests::{change, healthy};
+use crate::cluster::tests::{Seen, change, healthy};
 
 /// What is drawn of these answers in so many columns.
-fn drawn(all: &[crate::cluster::Seen], width: Option<usize>) -> String {
+fn drawn(all: &[Seen], width: Option<usize>) -> String {
     let mut page = Page::new(false, width);
     Drawn::of(&Picture::of(all)).page(&mut page);
     page.text().to_owned()

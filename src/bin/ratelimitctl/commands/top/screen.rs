@@ -169,7 +169,7 @@ mod tests {
     use ratatui::backend::TestBackend;
 
     use super::*;
-    use crate::cluster::tests::{change, healthy};
+    use crate::cluster::tests::{Seen, change, healthy};
 
     /// The lines of a terminal of this size.
     fn drawn(screen: &Screen, width: u16, height: u16) -> Vec<String> {
@@ -184,7 +184,7 @@ mod tests {
         .collect()
     }
 
-    fn of(all: &[crate::cluster::Seen]) -> Screen {
+    fn of(all: &[Seen]) -> Screen {
         Screen {
             picture: Some(Picture::of(all)),
             trouble: None,
