@@ -76,7 +76,6 @@ pub mod node;
 #[cfg(feature = "server")]
 mod ownership;
 mod protocol;
-#[cfg(feature = "server")]
 mod routing;
 #[cfg(feature = "server")]
 mod server;

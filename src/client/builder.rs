@@ -10,12 +10,17 @@ use super::client::Client;
 use super::core::Core;
 use super::dial::Dialer;
 use super::error::ConnectError;
+use super::keeper::keep_links;
 use super::link::Link;
+use super::place::Shape;
+use super::seats::SEEDS;
 use super::seed::Seed;
 use super::settings::{OnUnavailable, ResendLost, Settings};
+use super::watch::watch_routes;
 use crate::protocol::hello::{ALPN_ADMIN, ALPN_CLIENT};
 use crate::transport::endpoint::{STREAMS_MAX, client_config};
 use crate::transport::tls::Credentials;
+use crate::types::NodeId;
 
 /// Most connections of one client.
 pub const CONNECTIONS_MAX: usize = 1024;
@@ -28,6 +33,12 @@ pub const CONNECTIONS_DEFAULT: usize = 2;
 /// at most.
 pub const WAITING_MAX_DEFAULT: usize = 16_384;
 
+/// Default of [`Builder::denial_cache`]: about a megabyte.
+pub const DENIALS_DEFAULT: usize = 10_000;
+
+/// Most denials that a client keeps.
+pub const DENIALS_MAX: usize = 1 << 20;
+
 /// Describes a [`Client`]; see [`Client::builder`].
 #[derive(Debug, Clone)]
 #[must_use = "nothing happens until it connects"]
@@ -38,6 +49,7 @@ pub struct Builder {
     connections: usize,
     streams: usize,
     waiting_max: usize,
+    denials_max: usize,
 }
 
 impl Default for Builder {
@@ -49,13 +61,15 @@ impl Default for Builder {
             connections: CONNECTIONS_DEFAULT,
             streams: 1,
             waiting_max: WAITING_MAX_DEFAULT,
+            denials_max: DENIALS_DEFAULT,
         }
     }
 }
 
 impl Builder {
-    /// Nodes to ask: `host:port` strings, resolved anew at every attempt, or socket addresses. The
-    /// first that answers is used; when it is lost, the first that answers then.
+    /// Nodes to ask first: `host:port` strings, resolved anew at every attempt (a name may stand for
+    /// many nodes), or socket addresses. The first that answers is used, and tells of the others;
+    /// when it is lost, the first that answers then, the nodes of the cluster after the seeds.
     pub fn seeds<S: Into<Seed>>(mut self, seeds: impl IntoIterator<Item = S>) -> Self {
         self.seeds = seeds.into_iter().map(Into::into).collect();
         self
@@ -87,16 +101,17 @@ impl Builder {
         self
     }
 
-    /// Connections to keep, 1 to [`CONNECTIONS_MAX`]; [`CONNECTIONS_DEFAULT`] unless told.
+    /// Connections to keep to the seeds, and to each node that is asked, 1 to [`CONNECTIONS_MAX`]; [`CONNECTIONS_DEFAULT`] unless told.
     pub fn connections(mut self, connections: usize) -> Self {
         self.connections = connections.clamp(1, CONNECTIONS_MAX);
         self
     }
 
-    /// Streams on each connection, 1 to 16; 1 unless told. More help only where packets are lost:
+    /// Streams on each connection, 1 to 15; 1 unless told. More help only where packets are lost:
     /// then the other streams go on.
     pub fn streams(mut self, streams: usize) -> Self {
-        let max = usize::try_from(STREAMS_MAX).unwrap_or(usize::MAX);
+        // One is for the routes.
+        let max = usize::try_from(STREAMS_MAX).map_or(usize::MAX, |max| max.saturating_sub(1));
         self.streams = streams.clamp(1, max);
         self
     }
@@ -109,6 +124,33 @@ impl Builder {
         self
     }
 
+    /// Denials to remember, at most [`DENIALS_MAX`]; [`DENIALS_DEFAULT`] unless told, 0 turns it
+    /// off.
+    ///
+    /// Who was denied with a time to come back ([`Decision::retry_after`](crate::Decision)) is
+    /// denied until then without asking, with [`Source::Cached`](crate::Source::Cached) and the
+    /// time that is left. That is what the owner would answer: a denial stays true until enough of
+    /// what was granted leaves the window. Only requests of at least the denied cost are answered
+    /// so, never a [`peek`](Client::peek). A change of the policies empties the cache at once, and a
+    /// reset, refund or settlement by this client drops its key; what another client gives back is
+    /// felt when `retry_after` has passed.
+    ///
+    /// ```no_run
+    /// # use distributed_rate_limiter::client::{Client, Credentials, Role};
+    /// # async fn example(tls: Credentials) -> Result<(), Box<dyn std::error::Error>> {
+    /// let client = Client::builder()
+    ///     .seeds(["limits.example:7400"])
+    ///     .tls(tls)
+    ///     .denial_cache(0) // every denial is asked for
+    ///     .connect()
+    ///     .await?;
+    /// # Ok(()) }
+    /// ```
+    pub fn denial_cache(mut self, denials: usize) -> Self {
+        self.denials_max = denials.min(DENIALS_MAX);
+        self
+    }
+
     /// Connects to the first seed that answers. The other connections follow in the background.
     ///
     /// Must be called inside a tokio runtime with I/O and time, which then runs the client's tasks;
@@ -118,40 +160,29 @@ impl Builder {
     /// [`ConnectError`], the most telling one of all seeds. Cancel safe.
     pub async fn connect(self) -> Result<Client, ConnectError> {
         let dialer = Arc::new(self.dialer(ALPN_CLIENT)?);
-        let first = dialer.connect().await?;
-        let lanes = self.connections.saturating_mul(self.streams);
-        let core = Arc::new(Core::new(lanes, self.waiting_max));
-        if let Some(lane) = core.lanes().first() {
+        let first = dialer.connect(Vec::new()).await?;
+        let shape = Shape {
+            connections: self.connections,
+            streams: self.streams,
+            waiting_max: self.waiting_max,
+        };
+        let core = Arc::new(Core::new(shape, self.denials_max, &first.welcome));
+        if let Some(lane) = core.place(SEEDS).lanes().first() {
             // The link does it again when it runs; the client is connected from here on.
-            lane.attach(core.now(), first.in_flight_max);
+            let node = NodeId(first.welcome.node);
+            lane.attach(core.now(), node, first.in_flight_max());
         }
+        let config = dialer.config.clone();
         let mut first = Some(first);
-        let links: Vec<Arc<Link>> = (0..self.connections)
-            .map(|n| {
-                let first_lane = n.saturating_mul(self.streams);
-                let (core, dialer) = (Arc::clone(&core), Arc::clone(&dialer));
-                Arc::new(Link::new(core, dialer, first_lane, self.streams))
-            })
-            .collect();
         let mut tasks = JoinSet::new();
-        for link in &links {
-            let (link, session) = (Arc::clone(link), first.take());
-            let closed = CloseWithTask(Arc::clone(&core));
-            tasks.spawn(async move {
-                link.run(session).await;
-                drop(closed);
-            });
+        for n in 0..self.connections {
+            let link = Link::new(Arc::clone(&core), Arc::clone(&dialer), SEEDS, n);
+            spawn(&mut tasks, &core, link.run(first.take()));
         }
-        let streams = self.streams;
-        let closed = CloseWithTask(Arc::clone(&core));
-        tasks.spawn(async move {
-            let silent = |lane: usize| {
-                if let Some(link) = links.get(lane / streams) {
-                    link.give_up();
-                }
-            };
-            closed.0.keep_time(silent).await;
-        });
+        spawn(&mut tasks, &core, keep_links(Arc::clone(&core), config));
+        spawn(&mut tasks, &core, watch_routes(Arc::clone(&core)));
+        let timed = Arc::clone(&core);
+        spawn(&mut tasks, &core, async move { timed.keep_time().await });
         Ok(Client::new(core, tasks, self.settings))
     }
 
@@ -161,7 +192,7 @@ impl Builder {
     /// # Errors
     /// [`ConnectError`], the most telling one of all seeds. Cancel safe.
     pub async fn connect_admin(self) -> Result<Admin, ConnectError> {
-        let session = self.dialer(ALPN_ADMIN)?.connect().await?;
+        let session = self.dialer(ALPN_ADMIN)?.connect(Vec::new()).await?;
         Ok(Admin::new(session, self.settings.deadline))
     }
 
@@ -181,6 +212,19 @@ impl Builder {
             config: client_config(tls, alpn)?,
         })
     }
+}
+
+/// Runs a task that the client cannot do without.
+fn spawn(
+    tasks: &mut JoinSet<()>,
+    core: &Arc<Core>,
+    task: impl Future<Output = ()> + Send + 'static,
+) {
+    let closed = CloseWithTask(Arc::clone(core));
+    tasks.spawn(async move {
+        task.await;
+        drop(closed);
+    });
 }
 
 /// Closes the client when a task that it cannot do without ends: with the runtime, or by a bug.

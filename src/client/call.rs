@@ -5,13 +5,17 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use super::aim::Aim;
+use super::attempt::Attempt;
 use super::batch::ASK_BYTES_MAX;
 use super::check::Check;
-use super::core::{Core, Waiting};
+use super::core::Core;
+use super::denial_cache::Asked;
 use super::error::CheckError;
 use super::settings::Settings;
 use super::waiters::Outcome;
-use crate::types::Decision;
+use super::waiting::Waiting;
+use crate::types::{Decision, NodeId};
 
 /// A check to be awaited; see [`Client::check`](super::Client::check).
 #[derive(Debug, Clone)]
@@ -50,9 +54,8 @@ impl<'a> IntoFuture for CheckCall<'a> {
 
     fn into_future(self) -> CheckFuture<'a> {
         CheckFuture {
-            sends_left: self.settings.sends(),
-            deadline: Duration::MAX,
             call: self,
+            began: None,
             waiting: None,
         }
     }
@@ -65,38 +68,83 @@ impl<'a> IntoFuture for CheckCall<'a> {
 #[must_use = "futures do nothing unless polled"]
 pub struct CheckFuture<'a> {
     call: CheckCall<'a>,
+    began: Option<Began>,
     waiting: Option<Waiting<'a>>,
-    /// Since the client's beginning; known from the first poll on.
-    deadline: Duration,
-    sends_left: u8,
+}
+
+/// What is known from the first poll on.
+#[derive(Debug)]
+struct Began {
+    aim: Option<Aim>,
+    asked: Asked,
+    attempt: Attempt,
 }
 
 impl CheckFuture<'_> {
-    fn send(&mut self, cx: &Context<'_>) -> Result<(), CheckError> {
+    /// Answers from an earlier denial, or queues the check for the first time.
+    fn begin(&mut self, cx: &Context<'_>) -> Result<Option<Decision>, CheckError> {
         let CheckCall {
             core,
             settings,
             check,
         } = &self.call;
-        if self.deadline == Duration::MAX {
-            self.deadline = core.now().saturating_add(settings.deadline);
+        let aim = core.aim(check);
+        let now = core.now();
+        if let Some(denial) = core.denial(check, aim, now) {
+            return Ok(Some(denial));
         }
-        let mut room = [0; ASK_BYTES_MAX];
-        let ask = check.encode(&mut room)?;
-        self.sends_left = self.sends_left.saturating_sub(1);
-        self.waiting = Some(core.check(ask, self.deadline, cx.waker())?);
-        Ok(())
+        let began = self.began.insert(Began {
+            aim,
+            asked: core.denials.asked(now),
+            attempt: Attempt::new(now, aim, settings.sends(), settings.deadline),
+        });
+        self.waiting = Some(queue(&self.call, &began.attempt, cx)?);
+        Ok(None)
     }
 
-    fn conclude(&self, outcome: Outcome) -> Result<Decision, CheckError> {
-        match outcome {
-            Outcome::Decided(Ok(decision)) => Ok(decision.decision(self.call.check.asked())),
-            other => match other.into_answer(self.call.settings.deadline) {
-                Ok(_) => Err(CheckError::UnexpectedAnswer),
-                Err(error) => Err(error),
-            },
+    /// The answer, if the outcome is one; else the check is queued again.
+    fn end(
+        &mut self,
+        outcome: Outcome,
+        node: NodeId,
+        cx: &Context<'_>,
+    ) -> Option<Result<Decision, CheckError>> {
+        let CheckCall { core, check, .. } = &self.call;
+        let Some(Began {
+            aim,
+            asked,
+            attempt,
+        }) = &mut self.began
+        else {
+            return Some(Err(CheckError::Closed));
+        };
+        if let Outcome::Decided(Ok(decision)) = outcome {
+            let decision = decision.decision(check.asked());
+            core.keep_denial(check, *aim, *asked, &decision);
+            return Some(Ok(decision));
         }
+        if attempt.again(core, node, &outcome) {
+            return match queue(&self.call, attempt, cx) {
+                Ok(waiting) => {
+                    self.waiting = Some(waiting);
+                    None
+                }
+                Err(error) => Some(Err(attempt.told(error))),
+            };
+        }
+        let answer = attempt.conclude(outcome);
+        Some(answer.and(Err(CheckError::UnexpectedAnswer)))
     }
+}
+
+fn queue<'a>(
+    call: &CheckCall<'a>,
+    attempt: &Attempt,
+    cx: &Context<'_>,
+) -> Result<Waiting<'a>, CheckError> {
+    let mut room = [0; ASK_BYTES_MAX];
+    let ask = call.check.encode(&mut room)?;
+    call.core.queue_check(attempt, ask, cx.waker())
 }
 
 impl Future for CheckFuture<'_> {
@@ -105,17 +153,19 @@ impl Future for CheckFuture<'_> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let settings = self.call.settings;
         let Some(waiting) = &mut self.waiting else {
-            return match self.send(cx) {
-                Ok(()) => Poll::Pending,
+            return match self.begin(cx) {
+                Ok(None) => Poll::Pending,
+                Ok(Some(denial)) => Poll::Ready(Ok(denial)),
                 Err(error) => Poll::Ready(settings.settle_for(Err(error))),
             };
         };
-        let Poll::Ready(outcome) = Pin::new(waiting).poll(cx) else {
+        let Poll::Ready(outcome) = Pin::new(&mut *waiting).poll(cx) else {
             return Poll::Pending;
         };
-        if matches!(outcome, Outcome::Lost) && self.sends_left > 0 && self.send(cx).is_ok() {
-            return Poll::Pending;
+        let node = waiting.node();
+        match self.end(outcome, node, cx) {
+            Some(answer) => Poll::Ready(settings.settle_for(answer)),
+            None => Poll::Pending,
         }
-        Poll::Ready(settings.settle_for(self.conclude(outcome)))
     }
 }

@@ -48,6 +48,26 @@ impl<'a> Check<'a> {
         }
     }
 
+    /// Its policy's name.
+    pub(super) const fn policy(&self) -> &'a str {
+        self.policy
+    }
+
+    /// Its key.
+    pub(super) const fn key(&self) -> &'a str {
+        self.key
+    }
+
+    /// Whether it brings its own limits along.
+    pub(super) const fn is_carried(&self) -> bool {
+        self.limits.is_some()
+    }
+
+    /// Whether both are of one key under one policy.
+    pub(super) fn is_of_same(&self, other: &Self) -> bool {
+        self.policy == other.policy && self.key == other.key && self.limits == other.limits
+    }
+
     /// Permits asked for.
     pub(super) const fn asked(&self) -> u64 {
         self.cost

@@ -11,7 +11,6 @@ use super::call::CheckCall;
 use super::check::Check;
 use super::core::Core;
 use super::error::CheckError;
-use super::lane::{Health, Lane};
 use super::many::ask_all;
 use super::reservation::ReserveCall;
 use super::settings::{OnUnavailable, ResendLost, Settings};
@@ -25,6 +24,12 @@ use crate::types::{Decision, Grant};
 /// concurrent callers are welcome. Every call ends by its deadline, with a decision or with an
 /// error that says whether a permit may have been counted. A lost connection is made again in the
 /// background.
+///
+/// In a cluster the client learns from any seed which node owns which keys, and hears of every
+/// change. It connects to a node when a key of that node is first asked, and asks owners directly;
+/// while it has no connection to an owner, another node passes the call on
+/// ([`Source::Proxied`](crate::Source::Proxied)). A denial is remembered until it ends
+/// ([`Builder::denial_cache`]).
 ///
 /// ```no_run
 /// use std::time::Duration;
@@ -109,8 +114,7 @@ impl Client {
 
     /// Whether there is a connection at this moment; for health checks, not to decide by.
     pub fn is_connected(&self) -> bool {
-        let up = |lane: &Lane| lane.health() == Health::Up;
-        self.core().lanes().iter().any(up)
+        self.core().is_connected()
     }
 
     /// Asks whether `key` may pass `policy`, and counts it if so.
@@ -239,7 +243,10 @@ impl Client {
             at_ms: grant.at.as_ms(),
             cost: grant.cost,
         };
-        match self.core().request(&body, self.settings.deadline).await? {
+        let core = self.core();
+        let aim = core.aim_at(policy, key);
+        let _given_back = core.giving_back(aim);
+        match core.request(aim, &body, self.settings.deadline).await? {
             ResponseBody::Refunded { permits } => Ok(permits),
             ResponseBody::Decisions(_)
             | ResponseBody::Reserved { .. }
@@ -292,15 +299,22 @@ impl Client {
     /// # Ok(()) }
     /// ```
     pub async fn reset(&self, policy: &str, key: &str) -> Result<(), CheckError> {
-        self.done(&RequestBody::Reset {
-            target: target(policy, key)?,
-        })
-        .await
+        let target = target(policy, key)?;
+        self.give_back(policy, key, &RequestBody::Reset { target })
+            .await
     }
 
-    /// Asks what is answered by `Done`.
-    pub(super) async fn done(&self, body: &RequestBody<'_>) -> Result<(), CheckError> {
-        match self.core().request(body, self.settings.deadline).await? {
+    /// Asks what gives permits of this key back and is answered by `Done`.
+    pub(super) async fn give_back(
+        &self,
+        policy: &str,
+        key: &str,
+        body: &RequestBody<'_>,
+    ) -> Result<(), CheckError> {
+        let core = self.core();
+        let aim = core.aim_at(policy, key);
+        let _given_back = core.giving_back(aim);
+        match core.request(aim, body, self.settings.deadline).await? {
             ResponseBody::Done => Ok(()),
             ResponseBody::Decisions(_)
             | ResponseBody::Refunded { .. }

@@ -1,31 +1,56 @@
-//! What the clones of a client, its calls and its tasks share: the lanes, and who watches deadlines.
+//! What the clones of a client, its calls and its tasks share: the places with their lanes, what is
+//! known of the cluster, the denials, and who watches deadlines.
 
-use std::future::Future;
-use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::task::{Context, Poll, Waker};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use bytes::Bytes;
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use super::aim::{Aim, Secret};
+use super::attempt::Attempt;
 use super::check::encode_body;
 use super::clock::Clock;
+use super::denials::Denials;
 use super::error::CheckError;
-use super::lane::{Health, Lane, Turned};
-use super::waiters::{Outcome, WaiterId};
+use super::health::Health;
+use super::lane::Lane;
+use super::place::{Place, Shape};
+use super::pool::Known;
+use super::seats::{NODES_MAX, SEEDS};
 use crate::protocol::client::{RequestBody, ResponseBody};
+use crate::protocol::hello::Welcome;
+use crate::types::SLOT_COUNT;
 
 /// Least time between two looks at the deadlines: so much later than its deadline a call may end.
 const DEADLINE_SLACK: Duration = Duration::from_millis(2);
 
+/// The place of a slot that has none.
+pub(super) const ANYWHERE: u8 = u8::MAX;
+
+const _: () = assert!(NODES_MAX < ANYWHERE as usize);
+
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Core {
-    /// The lanes of a connection stand together.
-    lanes: Box<[Lane]>,
+    pub(super) shape: Shape,
+    /// [`SEEDS`], and one for each node of its own.
+    pub(super) places: Box<[Place]>,
+    /// For each slot the place of its owner, or [`ANYWHERE`]. Written under the lock of `known`,
+    /// read without it: an old value costs a round trip.
+    pub(super) slots: Box<[AtomicU8]>,
+    /// Whether any owner is known.
+    pub(super) routed: AtomicBool,
+    pub(super) secret: Secret,
+    pub(super) known: Mutex<Known>,
+    pub(super) denials: Denials,
+    /// There is a place whose links are to be started, or were to be.
+    pub(super) wanted: Notify,
+    /// There is a new connection.
+    pub(super) connected: Notify,
+    pub(super) next_lane: AtomicUsize,
+    pub(super) closed: AtomicBool,
     clock: Clock,
-    next_lane: AtomicUsize,
     /// When the timekeeper looks at the deadlines next, in ns; `u64::MAX` while it looks or if
     /// nobody waits.
     next_look_ns: AtomicU64,
@@ -33,12 +58,26 @@ pub(super) struct Core {
 }
 
 impl Core {
-    /// So many lanes, without streams yet, each for at most `waiting_max` callers at once.
-    pub(super) fn new(lanes: usize, waiting_max: usize) -> Self {
+    /// Places of this shape, without streams yet, in the cluster that welcomed the client.
+    pub(super) fn new(shape: Shape, denials_max: usize, welcome: &Welcome) -> Self {
+        let places: Box<[Place]> = (0..=NODES_MAX).map(|_| Place::vacant()).collect();
+        if let Some(seeds) = places.get(SEEDS) {
+            seeds.open(shape);
+            seeds.want();
+        }
         Self {
-            lanes: (0..lanes).map(|_| Lane::new(waiting_max)).collect(),
-            clock: Clock::start(),
+            shape,
+            places,
+            slots: (0..SLOT_COUNT).map(|_| AtomicU8::new(ANYWHERE)).collect(),
+            routed: AtomicBool::new(false),
+            secret: Secret::new(&welcome.key_secret),
+            known: Mutex::new(Known::new(welcome.cluster, shape.connections)),
+            denials: Denials::new(denials_max),
+            wanted: Notify::new(),
+            connected: Notify::new(),
             next_lane: AtomicUsize::new(0),
+            closed: AtomicBool::new(false),
+            clock: Clock::start(),
             next_look_ns: AtomicU64::new(u64::MAX),
             sooner: Notify::new(),
         }
@@ -49,113 +88,58 @@ impl Core {
         self.clock.now()
     }
 
-    /// All lanes.
-    pub(super) fn lanes(&self) -> &[Lane] {
-        &self.lanes
+    /// The place of this number.
+    pub(super) fn place(&self, place: usize) -> &Place {
+        static NONE: Place = Place::vacant();
+        self.places.get(place).unwrap_or(&NONE)
+    }
+
+    /// Whether any lane has a stream.
+    pub(super) fn is_connected(&self) -> bool {
+        let mut lanes = self.places.iter().flat_map(Place::lanes);
+        lanes.any(|lane| lane.health() == Health::Up)
     }
 
     /// Ends everything that waits, for good.
     pub(super) fn close(&self) {
-        self.lanes.iter().for_each(Lane::close);
+        self.closed.store(true, Ordering::SeqCst);
+        // Whoever opens a place holds this lock, and looks first whether the client is closed.
+        let _known = self.known.lock();
+        let lanes = self.places.iter().flat_map(Place::lanes);
+        lanes.for_each(Lane::close);
     }
 
-    /// Queues a check that is encoded in `ask`.
-    pub(super) fn check(
-        &self,
-        ask: &[u8],
-        deadline: Duration,
-        waker: &Waker,
-    ) -> Result<Waiting<'_>, CheckError> {
-        self.enter(deadline, |lane| {
-            lane.check(ask, deadline, Some(waker.clone()))
-        })
-    }
-
-    /// Queues a request of `checks` checks with this encoded body.
-    pub(super) fn queue_request(
-        &self,
-        body: &Bytes,
-        checks: usize,
-        deadline: Duration,
-    ) -> Result<Waiting<'_>, CheckError> {
-        self.enter(deadline, |lane| lane.request(body, checks, deadline))
-    }
-
-    /// Asks what is not sent twice, and waits for the answer.
+    /// Asks, of the owner that `aim` names, what is not sent twice; waits for the answer.
     ///
     /// Cancel safe: a dropped request is not sent, if it was not yet, and its answer is dropped.
     pub(super) async fn request(
         &self,
+        aim: Option<Aim>,
         body: &RequestBody<'_>,
         after: Duration,
     ) -> Result<ResponseBody, CheckError> {
-        let deadline = self.now().saturating_add(after);
-        let waiting = self.queue_request(&encode_body(body)?, 1, deadline)?;
-        let answer = waiting.await.into_answer(after)?;
-        match answer {
+        let body = encode_body(body)?;
+        let mut attempt = Attempt::new(self.now(), aim, 1, after);
+        match self.ask(&mut attempt, &body, 1).await? {
             ResponseBody::Failed(error) => Err(error.into()),
             other => Ok(other),
         }
     }
 
-    /// Finds a lane: one with a stream, else one that may get one soon.
-    fn enter(
-        &self,
-        deadline: Duration,
-        enter: impl Fn(&Lane) -> Result<WaiterId, Turned>,
-    ) -> Result<Waiting<'_>, CheckError> {
-        let first = self.next_lane.fetch_add(1, Ordering::Relaxed);
-        let (from_first, before) = {
-            let (before, from_first) = self.lanes.split_at(first % self.lanes.len().max(1));
-            (from_first, before)
-        };
-        let mut turned = Turned::Closed;
-        for health in [Health::Up, Health::Connecting, Health::Down] {
-            for lane in from_first.iter().chain(before) {
-                if lane.health() != health {
-                    continue;
-                }
-                match enter(lane) {
-                    Ok(waiter) => {
-                        self.watch(deadline);
-                        return Ok(Waiting::new(lane, waiter));
-                    }
-                    Err(Turned::Full) => turned = Turned::Full,
-                    Err(other) if matches!(turned, Turned::Closed) => turned = other,
-                    Err(_) => {}
-                }
-            }
-        }
-        Err(match turned {
-            Turned::Full => CheckError::Overloaded,
-            Turned::Down(error) => CheckError::Unreachable(error),
-            Turned::Closed => CheckError::Closed,
-        })
-    }
-
     /// Sees to it that the timekeeper looks by `deadline`.
-    fn watch(&self, deadline: Duration) {
+    pub(super) fn watch(&self, deadline: Duration) {
         if as_ns(deadline) < self.next_look_ns.load(Ordering::SeqCst) {
             self.sooner.notify_one();
         }
     }
 
-    /// Ends calls at their deadlines, for ever; tells `silent` the number of each lane whose node
-    /// answers nothing.
-    pub(super) async fn keep_time(&self, silent: impl Fn(usize)) {
+    /// Ends calls at their deadlines, for ever; gives up connections whose nodes answer nothing.
+    pub(super) async fn keep_time(&self) {
         loop {
             // Who comes while this looks sees the highest number, and asks for another look.
             self.next_look_ns.store(u64::MAX, Ordering::SeqCst);
             let now = self.now();
-            let mut next: Option<Duration> = None;
-            for (n, lane) in self.lanes.iter().enumerate() {
-                let expiry = lane.expire(now);
-                if expiry.silent {
-                    silent(n);
-                }
-                next = [next, expiry.next].into_iter().flatten().min();
-            }
-            let Some(next) = next else {
+            let Some(next) = self.expire(now) else {
                 self.sooner.notified().await;
                 continue;
             };
@@ -168,62 +152,20 @@ impl Core {
             }
         }
     }
-}
 
-/// A queued request; resolves when its wait has ended, and leaves when dropped before.
-#[derive(Debug)]
-pub(super) struct Waiting<'a> {
-    lane: &'a Lane,
-    waiter: Option<WaiterId>,
-}
-
-impl<'a> Waiting<'a> {
-    const fn new(lane: &'a Lane, waiter: WaiterId) -> Self {
-        Self {
-            lane,
-            waiter: Some(waiter),
+    /// Ends the calls whose deadline has passed; says when to look again.
+    fn expire(&self, now: Duration) -> Option<Duration> {
+        let mut next: Option<Duration> = None;
+        for place in &self.places {
+            for (n, lane) in place.lanes().iter().enumerate() {
+                let expiry = lane.expire(now);
+                if expiry.silent {
+                    place.give_up(n);
+                }
+                next = [next, expiry.next].into_iter().flatten().min();
+            }
         }
-    }
-}
-
-impl Future for Waiting<'_> {
-    type Output = Outcome;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome> {
-        let Some(waiter) = self.waiter else {
-            return Poll::Ready(Outcome::Closed);
-        };
-        let polled = self.lane.poll(waiter, cx.waker());
-        if polled.is_ready() {
-            self.waiter = None;
-        }
-        polled
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        if let Some(waiter) = self.waiter {
-            self.lane.leave(waiter);
-        }
-    }
-}
-
-impl Outcome {
-    /// The answer to a whole request, or why there is none.
-    pub(super) fn into_answer(self, after: Duration) -> Result<ResponseBody, CheckError> {
-        match self {
-            Self::Answered(body) => Ok(body),
-            Self::Decided(Ok(_)) | Self::Misfit => Err(CheckError::UnexpectedAnswer),
-            Self::Decided(Err(error)) => Err(error.into()),
-            Self::TimedOut { sent } => Err(CheckError::Timeout {
-                after,
-                maybe_counted: sent,
-            }),
-            Self::Lost => Err(CheckError::ConnectionLost),
-            Self::Unreachable(error) => Err(CheckError::Unreachable(error)),
-            Self::Closed => Err(CheckError::Closed),
-        }
+        next
     }
 }
 

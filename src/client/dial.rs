@@ -12,7 +12,7 @@ use super::error::ConnectError;
 use super::seed::Seed;
 use crate::protocol::error::WireError;
 use crate::protocol::frame::{self, FrameBuffer};
-use crate::protocol::hello::{Hello, HelloAnswer, VERSIONS};
+use crate::protocol::hello::{Hello, HelloAnswer, VERSIONS, Welcome};
 use crate::transport::TransportError;
 use crate::transport::endpoint::client_endpoint;
 
@@ -31,12 +31,19 @@ const ADDRESSES_MAX: usize = 32;
 pub(super) struct Session {
     pub(super) connection: Connection,
     pub(super) address: SocketAddr,
-    /// Checks that the node takes in flight on each stream.
-    pub(super) in_flight_max: usize,
+    /// What the node said of itself and its cluster.
+    pub(super) welcome: Welcome,
     /// The stream of the hello, which goes on as the first one for requests.
     pub(super) first: (SendStream, RecvStream),
     /// What was read on it behind the welcome.
     pub(super) read: FrameBuffer,
+}
+
+impl Session {
+    /// Checks that the node takes in flight on each stream.
+    pub(super) fn in_flight_max(&self) -> usize {
+        usize::try_from(self.welcome.in_flight_max).unwrap_or(usize::MAX)
+    }
 }
 
 /// Makes connections to the first seed that answers.
@@ -47,11 +54,12 @@ pub(super) struct Dialer {
 }
 
 impl Dialer {
-    /// Tries all addresses of all seeds once, each a little after the one before it.
+    /// Tries all addresses of all seeds once, then of `others`, each a little after the one before
+    /// it.
     ///
     /// Cancel safe: what is under way is given up.
-    pub(super) async fn connect(&self) -> Result<Session, ConnectError> {
-        let (addresses, mut worst) = self.addresses().await;
+    pub(super) async fn connect(&self, others: Vec<Seed>) -> Result<Session, ConnectError> {
+        let (addresses, mut worst) = self.addresses(&others).await;
         let mut addresses = addresses.into_iter();
         let mut attempts = JoinSet::new();
         loop {
@@ -74,15 +82,23 @@ impl Dialer {
         }
     }
 
-    async fn addresses(&self) -> (Vec<(SocketAddr, Arc<str>)>, Option<ConnectError>) {
+    async fn addresses(
+        &self,
+        others: &[Seed],
+    ) -> (Vec<(SocketAddr, Arc<str>)>, Option<ConnectError>) {
         let (mut addresses, mut worst) = (Vec::new(), None);
-        for seed in &self.seeds {
+        for seed in self.seeds.iter().chain(others) {
             if addresses.len() >= ADDRESSES_MAX {
                 break;
             }
             match seed.resolve().await {
                 Ok(found) => {
-                    addresses.extend(found.map(|address| (address, seed.host())));
+                    let found = found.map(|address| (address, seed.host()));
+                    for address in found {
+                        if !addresses.contains(&address) {
+                            addresses.push(address);
+                        }
+                    }
                 }
                 Err(error) => worst = Some(more_telling(worst, error)),
             }
@@ -158,7 +174,7 @@ async fn say_hello(connection: Connection, address: SocketAddr) -> Result<Sessio
     Ok(Session {
         connection,
         address,
-        in_flight_max: usize::try_from(welcome.in_flight_max).unwrap_or(usize::MAX),
+        welcome,
         first: (send, recv),
         read,
     })

@@ -116,6 +116,7 @@ const fn tells(error: &ConnectError) -> u8 {
         | ConnectError::WrongProtocol { .. }
         | ConnectError::VersionMismatch { .. }
         | ConnectError::Refused { .. }
+        | ConnectError::OtherCluster { .. }
         | ConnectError::Garbled { .. } => 4,
     }
 }

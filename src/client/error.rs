@@ -48,6 +48,17 @@ pub enum CheckError {
     /// may have been counted.
     #[error("the node's answer does not fit the request; check that both are of one version")]
     UnexpectedAnswer,
+    /// Of a [`check_all`](super::Client::check_all) one part failed with `source`, and what was
+    /// counted for other parts could not be given back for certain: up to `permits` stay counted.
+    /// Nothing is given back twice.
+    #[error("a part of the request failed, and up to {permits} permits of others stay counted")]
+    LeftCounted {
+        /// Permits of all parts that may be counted.
+        permits: u64,
+        /// Why the part failed.
+        #[source]
+        source: Arc<Self>,
+    },
     /// The client's background tasks have ended, with the tokio runtime that ran them: connect
     /// again on a living one. What had been sent before may have been counted.
     #[error("the client's runtime has ended; connect again on a living one")]
@@ -59,7 +70,10 @@ impl CheckError {
     pub const fn maybe_counted(&self) -> bool {
         match self {
             Self::Timeout { maybe_counted, .. } => *maybe_counted,
-            Self::ConnectionLost | Self::UnexpectedAnswer | Self::Closed => true,
+            Self::ConnectionLost
+            | Self::UnexpectedAnswer
+            | Self::LeftCounted { .. }
+            | Self::Closed => true,
             Self::Refused(error) => matches!(error, WireError::StorageFailed),
             Self::Key(_) | Self::Overloaded | Self::Unreachable(_) => false,
         }
@@ -67,7 +81,7 @@ impl CheckError {
 
     /// Whether nobody who knows the counts could be asked, so that another attempt may succeed and
     /// [`OnUnavailable`](super::OnUnavailable) applies; false for a caller's own mistakes.
-    pub const fn is_unavailable(&self) -> bool {
+    pub fn is_unavailable(&self) -> bool {
         match self {
             Self::Overloaded
             | Self::Timeout { .. }
@@ -75,6 +89,7 @@ impl CheckError {
             | Self::Unreachable(_)
             | Self::UnexpectedAnswer
             | Self::Closed => true,
+            Self::LeftCounted { source, .. } => source.is_unavailable(),
             Self::Key(_) => false,
             Self::Refused(error) => match error {
                 WireError::Overloaded { .. }
@@ -194,6 +209,15 @@ pub enum ConnectError {
         /// What it said.
         #[source]
         source: WireError,
+    },
+    /// The node is of another cluster than the one whose routes led to it.
+    #[error(
+        "the node at {address} is of another cluster; check the address that the cluster's node \
+         advertises"
+    )]
+    OtherCluster {
+        /// Where.
+        address: SocketAddr,
     },
     /// The node's first answer could not be read.
     #[error(

@@ -1,8 +1,8 @@
 //! One stream's worth of callers: who waits, what is queued, what is in flight, under one lock.
 //!
-//! A lane outlives its stream: when a connection is lost, what was sent ends as lost, and what was
-//! only queued travels on the next stream, if its deadline lets it. Nothing waits or wakes under
-//! the lock.
+//! A lane outlives its stream, and the node that it led to: when a connection is lost, what was
+//! sent ends as lost, and what was only queued is sent away to look for another lane. Nothing waits
+//! or wakes under the lock.
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,38 +15,15 @@ use parking_lot::Mutex;
 
 use super::batch::{Queue, Whole};
 use super::error::ConnectError;
+use super::health::{Doubt, Health, Turned};
 use super::pending::{Expecting, Pending, Sent};
 use super::waiters::{Outcome, WaiterId, Waiters};
 use crate::protocol::client::{Response, ResponseBody};
+use crate::types::NodeId;
 
 /// Bytes taken for one write before the queue is looked at again: one frame of the longest, or
 /// many short ones.
 const WRITE_BYTES_MAX: usize = 64 * 1024;
-
-/// Whether a lane can carry requests now; in the order in which lanes are preferred.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-#[repr(u8)]
-pub(super) enum Health {
-    /// The client's tasks have ended.
-    Closed = 0,
-    /// No node could be reached at the last attempt.
-    Down = 1,
-    /// No attempt has failed yet: requests may wait for its end.
-    Connecting = 2,
-    /// There is a stream.
-    Up = 3,
-}
-
-/// Why a lane takes no request.
-#[derive(Debug, Clone)]
-pub(super) enum Turned {
-    /// As many callers wait as may.
-    Full,
-    /// No node can be reached.
-    Down(Arc<ConnectError>),
-    /// The client's tasks have ended.
-    Closed,
-}
 
 /// What a look at the deadlines found.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -61,6 +38,7 @@ enum Link {
     Connecting,
     Up { in_flight_max: usize },
     Down(Arc<ConnectError>),
+    Vacant,
     Closed,
 }
 
@@ -73,6 +51,8 @@ pub(super) struct Lane {
 
 struct State {
     link: Link,
+    /// Whom the stream leads to, or the last one led to.
+    node: NodeId,
     waiters: Waiters,
     queue: Queue,
     pending: Pending,
@@ -97,6 +77,7 @@ impl Lane {
             health: AtomicU8::new(Health::Connecting as u8),
             state: Mutex::new(State {
                 link: Link::Connecting,
+                node: NodeId::default(),
                 waiters: Waiters::new(waiting_max),
                 queue: Queue::default(),
                 pending: Pending::default(),
@@ -109,12 +90,7 @@ impl Lane {
 
     /// How the lane was a moment ago.
     pub(super) fn health(&self) -> Health {
-        match self.health.load(Ordering::Relaxed) {
-            3 => Health::Up,
-            2 => Health::Connecting,
-            1 => Health::Down,
-            _closed => Health::Closed,
-        }
+        Health::of_number(self.health.load(Ordering::Relaxed))
     }
 
     /// Queues a check that is encoded in `ask`.
@@ -122,9 +98,10 @@ impl Lane {
         &self,
         ask: &[u8],
         deadline: Duration,
+        doubt: Option<Doubt>,
         waker: Option<Waker>,
     ) -> Result<WaiterId, Turned> {
-        self.enter(deadline, waker, |queue, waiter| {
+        self.enter(deadline, doubt, waker, |queue, waiter| {
             queue.push_check(ask, waiter, deadline);
         })
     }
@@ -135,8 +112,9 @@ impl Lane {
         body: &Bytes,
         checks: usize,
         deadline: Duration,
+        doubt: Option<Doubt>,
     ) -> Result<WaiterId, Turned> {
-        self.enter(deadline, None, |queue, waiter| {
+        self.enter(deadline, doubt, None, |queue, waiter| {
             queue.push_whole(Whole {
                 body: body.clone(),
                 checks,
@@ -149,13 +127,18 @@ impl Lane {
     fn enter(
         &self,
         deadline: Duration,
+        doubt: Option<Doubt>,
         waker: Option<Waker>,
         push: impl FnOnce(&mut Queue, WaiterId),
     ) -> Result<WaiterId, Turned> {
         let mut state = self.state.lock();
         match &state.link {
+            Link::Up { .. } if doubt.is_some_and(|doubt| state.is_doubted(doubt)) => {
+                return Err(Turned::Doubted);
+            }
             Link::Connecting | Link::Up { .. } => {}
             Link::Down(error) => return Err(Turned::Down(Arc::clone(error))),
+            Link::Vacant => return Err(Turned::Vacant),
             Link::Closed => return Err(Turned::Closed),
         }
         let waiter = state.waiters.enter(deadline, waker).ok_or(Turned::Full)?;
@@ -174,6 +157,21 @@ impl Lane {
     /// The caller waits no more.
     pub(super) fn leave(&self, waiter: WaiterId) {
         self.state.lock().waiters.leave(waiter);
+    }
+
+    /// The caller waits no more, but its request is to be sent all the same.
+    pub(super) fn detach_waiter(&self, waiter: WaiterId) {
+        self.state.lock().waiters.detach(waiter);
+    }
+
+    /// Whom the stream leads to, or the last one led to.
+    pub(super) fn node(&self) -> NodeId {
+        self.state.lock().node
+    }
+
+    /// Whether nobody waits for an answer.
+    pub(super) fn is_idle(&self) -> bool {
+        self.state.lock().waiters.is_empty()
     }
 
     /// Ready when there is something that may be sent.
@@ -229,10 +227,11 @@ impl Lane {
         wake(wakers.drain(..));
     }
 
-    /// There is a stream, on which the node takes so many checks in flight.
-    pub(super) fn attach(&self, now: Duration, in_flight_max: usize) {
+    /// There is a stream to `node`, on which it takes so many checks in flight.
+    pub(super) fn attach(&self, now: Duration, node: NodeId, in_flight_max: usize) {
         let mut state = self.state.lock();
         state.heard = now;
+        state.node = node;
         state.link = Link::Up { in_flight_max };
         self.publish(Health::Up);
         let writer = state.writer_to_wake();
@@ -240,13 +239,16 @@ impl Lane {
         wake(writer);
     }
 
-    /// The stream is lost: ends what was sent. Whether the node ever answered on it.
+    /// The stream is lost: ends what was sent, and sends away what was not. Whether the node ever
+    /// answered on it.
     pub(super) fn detach(&self) -> bool {
         let mut wakers = Vec::new();
         let mut state = self.state.lock();
         state.link = Link::Connecting;
         self.publish(Health::Connecting);
         state.lose_sent(&mut wakers);
+        state.waiters.end_queued(&Outcome::Unsent, &mut wakers);
+        state.queue.clear();
         let answered = std::mem::take(&mut state.answered);
         drop(state);
         wake(wakers);
@@ -260,6 +262,18 @@ impl Lane {
             Health::Down,
             &Outcome::Unreachable(Arc::clone(error)),
         );
+    }
+
+    /// The lane belongs to no node any more: ends what is left, and turns away what comes.
+    pub(super) fn vacate(&self) {
+        self.refuse(Link::Vacant, Health::Vacant, &Outcome::Unsent);
+    }
+
+    /// The lane belongs to a node again, and may get a stream soon.
+    pub(super) fn reopen(&self) {
+        let mut state = self.state.lock();
+        state.link = Link::Connecting;
+        self.publish(Health::Connecting);
     }
 
     /// The client's tasks have ended: ends everything, for good.
@@ -302,6 +316,10 @@ impl Lane {
 }
 
 impl State {
+    fn is_doubted(&self, doubt: Doubt) -> bool {
+        self.node == doubt.node && self.heard < doubt.since
+    }
+
     fn may_send(&self) -> bool {
         may_send(&self.link, &self.queue, &self.pending)
     }

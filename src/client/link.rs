@@ -1,28 +1,39 @@
 //! Keeps one connection alive: makes it, serves its lanes, makes it again.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use parking_lot::Mutex;
 use quinn::Connection;
 use tokio::task::JoinSet;
 
 use super::backoff::Backoff;
 use super::core::Core;
 use super::dial::{Dialer, Session};
+use super::error::ConnectError;
 use super::lane::Lane;
 use super::pace::Pace;
+use super::place::{Place, Stage};
+use super::seats::SEEDS;
 use super::stream::{StreamEnd, read_answers, write_requests};
 use crate::protocol::frame::FrameBuffer;
 use crate::transport::CloseCode;
+use crate::types::NodeId;
+
+/// Longest time for which calls to a node that has left the routes are still waited for: more than
+/// most deadlines.
+const DRAIN_MAX: Duration = Duration::from_secs(5);
+
+/// Looks in that time.
+const DRAIN_LOOKS: u32 = 100;
 
 /// One connection and the lanes that it carries.
 #[derive(Debug)]
 pub(super) struct Link {
     core: Arc<Core>,
     dialer: Arc<Dialer>,
-    first_lane: usize,
-    lanes: usize,
-    connection: Mutex<Option<Connection>>,
+    place: usize,
+    /// Number of the connection in its place.
+    n: usize,
 }
 
 /// How a session ended.
@@ -33,38 +44,26 @@ struct Ended {
 }
 
 impl Link {
-    /// The link of `lanes` lanes from `first_lane` on.
-    pub(super) fn new(
-        core: Arc<Core>,
-        dialer: Arc<Dialer>,
-        first_lane: usize,
-        lanes: usize,
-    ) -> Self {
+    /// The link of connection `n` of a place.
+    pub(super) const fn new(core: Arc<Core>, dialer: Arc<Dialer>, place: usize, n: usize) -> Self {
         Self {
             core,
             dialer,
-            first_lane,
-            lanes,
-            connection: Mutex::new(None),
+            place,
+            n,
         }
     }
 
-    /// Gives the connection up, so that another one is made: its node answers nothing.
-    pub(super) fn give_up(&self) {
-        let connection = self.connection.lock().take();
-        if let Some(connection) = connection {
-            connection.close(CloseCode::Done.number(), b"the node answers nothing");
-        }
-    }
-
-    /// Keeps the link up, for ever; begins with `session` if there is one.
-    pub(super) async fn run(self: Arc<Self>, mut session: Option<Session>) {
+    /// Keeps the link up until its node leaves the routes; begins with `session` if there is one.
+    pub(super) async fn run(self, mut session: Option<Session>) {
         let mut backoff = Backoff::default();
         let mut pace = Pace::default();
-        loop {
-            let connected = match session.take() {
-                Some(session) => Ok(session),
-                None => self.dialer.connect().await,
+        while self.place().stage() != Stage::Retiring {
+            let first = session.take();
+            let connected = tokio::select! {
+                // Both arms are cancel safe.
+                connected = self.connect(first) => connected,
+                () = self.place().retired() => return,
             };
             match connected {
                 Ok(session) => {
@@ -79,42 +78,86 @@ impl Link {
                 Err(error) => {
                     pace.failed(self.core.now(), &error);
                     let error = Arc::new(error);
-                    self.lanes().for_each(|(_, lane)| lane.set_down(&error));
+                    self.lanes().iter().for_each(|lane| lane.set_down(&error));
                 }
             }
-            tokio::time::sleep(backoff.next_wait(rand::random())).await;
+            tokio::select! {
+                // Both arms are cancel safe.
+                () = tokio::time::sleep(backoff.next_wait(rand::random())) => {}
+                () = self.place().retired() => {}
+            }
         }
     }
 
-    fn lanes(&self) -> impl Iterator<Item = (usize, &Lane)> {
-        let lanes = self.core.lanes().iter().enumerate();
-        lanes.skip(self.first_lane).take(self.lanes)
+    fn place(&self) -> &Place {
+        self.core.place(self.place)
     }
 
-    /// Serves the lanes over `session` until it is lost.
+    fn lanes(&self) -> &[Lane] {
+        self.place().lanes_of(self.n)
+    }
+
+    /// Finds a node, unless there is a session already; a node's own link none of another cluster.
+    async fn connect(&self, session: Option<Session>) -> Result<Session, ConnectError> {
+        if let Some(session) = session {
+            return Ok(session);
+        }
+        if self.place == SEEDS {
+            return self.dialer.connect(self.core.addresses()).await;
+        }
+        let session = self.dialer.connect(Vec::new()).await?;
+        if session.welcome.cluster != self.core.cluster() {
+            let address = session.address;
+            session.connection.close(CloseCode::Done.number(), b"");
+            return Err(ConnectError::OtherCluster { address });
+        }
+        Ok(session)
+    }
+
+    /// Serves the lanes over `session` until it is lost, or the node has left the routes.
     async fn serve(&self, session: Session) -> Ended {
-        *self.connection.lock() = Some(session.connection.clone());
+        if self.place == SEEDS {
+            self.core.seed_connected(self.n, &session.welcome);
+        }
+        let connection = session.connection.clone();
+        self.place()
+            .set_connection(self.n, Some(connection.clone()));
         let mut tasks = JoinSet::new();
-        let outcome = self
-            .attach(&session.connection.clone(), session, &mut tasks)
-            .await;
-        let cause = match outcome {
-            Ok(()) => match tasks.join_next().await {
-                Some(Ok(end)) => told(&end),
-                Some(Err(error)) => error.to_string(),
-                None => "there is no stream".to_owned(),
+        let cause = match self.attach(&connection, session, &mut tasks).await {
+            Ok(()) => tokio::select! {
+                // Both arms are cancel safe.
+                ended = tasks.join_next() => match ended {
+                    Some(Ok(end)) => told(&end),
+                    Some(Err(error)) => error.to_string(),
+                    None => "there is no stream".to_owned(),
+                },
+                () = self.drained() => "the node owns nothing any more".to_owned(),
             },
             Err(error) => error.to_string(),
         };
-        if let Some(connection) = self.connection.lock().take() {
-            connection.close(CloseCode::Done.number(), b"");
-        }
+        drop(self.place().take_connection(self.n));
+        connection.close(CloseCode::Done.number(), b"");
         // Waits for them to end, lest an old task touches a lane that has a new stream.
         tasks.shutdown().await;
-        let answered = self
-            .lanes()
-            .fold(false, |any, (_, lane)| lane.detach() || any);
+        if self.place == SEEDS {
+            self.core.seed_lost(self.n);
+        }
+        let mut answered = false;
+        for lane in self.lanes() {
+            answered |= lane.detach();
+        }
         Ended { cause, answered }
+    }
+
+    /// Waits until the node has left the routes and what was asked is answered.
+    async fn drained(&self) {
+        self.place().retired().await;
+        for _ in 0..DRAIN_LOOKS {
+            if self.lanes().iter().all(Lane::is_idle) {
+                return;
+            }
+            tokio::time::sleep(DRAIN_MAX / DRAIN_LOOKS).await;
+        }
     }
 
     /// Opens the streams and starts a reader and a writer on each.
@@ -124,37 +167,39 @@ impl Link {
         session: Session,
         tasks: &mut JoinSet<StreamEnd>,
     ) -> Result<(), quinn::ConnectionError> {
-        let in_flight_max = session.in_flight_max;
+        let node = NodeId(session.welcome.node);
+        let in_flight_max = session.in_flight_max();
         let mut first = Some((session.first, session.read));
-        for (n, lane) in self.lanes() {
+        for (n, lane) in self.lanes().iter().enumerate() {
             let ((send, recv), read) = match first.take() {
                 Some(first) => first,
                 None => (connection.open_bi().await?, FrameBuffer::default()),
             };
-            lane.attach(self.core.now(), in_flight_max);
+            lane.attach(self.core.now(), node, in_flight_max);
             self.start(n, send, recv, read, tasks);
         }
+        self.core.connected.notify_one();
         Ok(())
     }
 
     fn start(
         &self,
-        n: usize,
+        lane: usize,
         mut send: quinn::SendStream,
         mut recv: quinn::RecvStream,
         read: FrameBuffer,
         tasks: &mut JoinSet<StreamEnd>,
     ) {
-        let core = Arc::clone(&self.core);
+        let (core, place, n) = (Arc::clone(&self.core), self.place, self.n);
         tasks.spawn(async move {
-            let Some(lane) = core.lanes().get(n) else {
+            let Some(lane) = core.place(place).lanes_of(n).get(lane) else {
                 return StreamEnd::Finished;
             };
             write_requests(&core, lane, &mut send).await
         });
         let core = Arc::clone(&self.core);
         tasks.spawn(async move {
-            let Some(lane) = core.lanes().get(n) else {
+            let Some(lane) = core.place(place).lanes_of(n).get(lane) else {
                 return StreamEnd::Finished;
             };
             read_answers(&core, lane, &mut recv, read).await

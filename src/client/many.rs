@@ -1,22 +1,28 @@
-//! Lists of checks: a few frames for all of them, answers in order.
+//! Lists of checks: split by owner, a few frames to each, all at the same time; answers in order.
 
-use std::collections::VecDeque;
-use std::time::Duration;
+use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
+use futures_util::future::join_all;
 
-use super::batch::{ASK_BYTES_MAX, ASKS_BYTES_MAX, encode_checks};
+use super::aim::Aim;
+use super::attempt::Attempt;
+use super::batch::{ASK_BYTES_MAX, ASKS_BYTES_MAX, CHECK_VARIANT, encode_checks};
 use super::check::Check;
-use super::core::{Core, Waiting};
+use super::core::Core;
+use super::denial_cache::Asked;
 use super::error::CheckError;
 use super::settings::Settings;
-use super::waiters::Outcome;
+use super::waiting::Waiting;
 use crate::protocol::client::{BATCH_MAX, ResponseBody};
+use crate::protocol::error::WireError;
 use crate::types::Decision;
 
-/// Frames of one list that are queued or in flight at once: enough to keep the node busy, and a
-/// bound on the memory of a very long list.
+/// Frames of one list that are queued or in flight to one owner at once: enough to keep the node
+/// busy, and a bound on the memory of a very long list.
 const FRAMES_AT_ONCE: usize = 8;
+
+type Answer = Result<Decision, CheckError>;
 
 /// Asks each of `checks` by requests of this variant (of `RequestBody`); one answer each, in order.
 ///
@@ -26,85 +32,153 @@ pub(super) async fn ask_all(
     settings: Settings,
     variant: u32,
     checks: &[Check<'_>],
-) -> Vec<Result<Decision, CheckError>> {
-    let deadline = core.now().saturating_add(settings.deadline);
-    let mut rest = Chunks { checks, variant };
-    let mut at_once: VecDeque<(Chunk, Queued<'_>)> = VecDeque::new();
-    let mut answers = Vec::with_capacity(checks.len());
-    loop {
-        while at_once.len() < FRAMES_AT_ONCE
-            && let Some(chunk) = rest.next()
-        {
-            let waiting = chunk.queue(core, deadline);
-            at_once.push_back((chunk, waiting));
+) -> Vec<Answer> {
+    let now = core.now();
+    let mut list = List {
+        core,
+        variant,
+        checks,
+        aims: checks.iter().map(|check| core.aim(check)).collect(),
+        asked: core.denials.asked(now),
+        attempt: Attempt::new(now, None, settings.sends(), settings.deadline),
+    };
+    let mut answers: Vec<Option<Answer>> = checks.iter().map(|_| None).collect();
+    let mut open = list.not_denied(&mut answers);
+    // A second round for what the first asked somebody who was not the owner.
+    for round in [1, 2] {
+        let mut moved = Vec::new();
+        for (n, answer) in list.ask_owners(open).await {
+            let follow = matches!(&answer, Err(CheckError::Refused(error)) if core.redirect(error));
+            if follow && round == 1 {
+                moved.push(n);
+            }
+            if let Some(place) = answers.get_mut(n) {
+                *place = Some(answer);
+            }
         }
-        let Some((chunk, waiting)) = at_once.pop_front() else {
+        if moved.is_empty() {
             break;
-        };
-        let answer = match waiting {
-            Ok(Some(waiting)) => finish(core, settings, deadline, &chunk, waiting).await,
-            Ok(None) => Ok(ResponseBody::Decisions(Vec::new())),
-            Err(error) => Err(error),
-        };
-        answers.extend(chunk.spread(answer));
+        }
+        open = moved;
+        list.attempt.insist = true;
     }
     answers
         .into_iter()
-        .map(|answer| settings.settle_for(answer))
+        .map(|answer| settings.settle_for(answer.unwrap_or(Err(CheckError::UnexpectedAnswer))))
         .collect()
 }
 
-async fn finish(
-    core: &Core,
-    settings: Settings,
-    deadline: Duration,
-    chunk: &Chunk,
-    waiting: Waiting<'_>,
-) -> Result<ResponseBody, CheckError> {
-    let mut outcome = waiting.await;
-    for _ in 1..settings.sends() {
-        if !matches!(outcome, Outcome::Lost) {
-            break;
-        }
-        outcome = match chunk.queue(core, deadline) {
-            Ok(Some(again)) => again.await,
-            Ok(None) | Err(_) => break,
-        };
-    }
-    outcome.into_answer(settings.deadline)
+/// A list that is asked.
+struct List<'l> {
+    core: &'l Core,
+    variant: u32,
+    checks: &'l [Check<'l>],
+    aims: Vec<Option<Aim>>,
+    asked: Asked,
+    /// What each frame begins with.
+    attempt: Attempt,
 }
 
-/// A queued frame; none if it would be empty.
-type Queued<'a> = Result<Option<Waiting<'a>>, CheckError>;
-
-/// The checks of one frame.
-struct Chunk {
-    body: Bytes,
-    /// Checks in `body`.
-    checks: usize,
-    /// For each check of the list: its cost, or why it is not in `body`.
-    places: Vec<Result<u64, CheckError>>,
-}
-
-impl Chunk {
-    fn queue<'c>(&self, core: &'c Core, deadline: Duration) -> Queued<'c> {
-        if self.checks == 0 {
-            return Ok(None);
-        }
-        core.queue_request(&self.body, self.checks, deadline)
-            .map(Some)
+impl<'l> List<'l> {
+    /// Answers what an earlier denial answers; says what is left.
+    fn not_denied(&self, answers: &mut [Option<Answer>]) -> Vec<usize> {
+        let all = self.checks.iter().zip(&self.aims).zip(answers).enumerate();
+        all.filter_map(|(n, ((check, aim), answer))| {
+            if self.variant == CHECK_VARIANT
+                && let Some(denial) = self.core.denial(check, *aim, self.asked.at)
+            {
+                *answer = Some(Ok(denial));
+                return None;
+            }
+            Some(n)
+        })
+        .collect()
     }
 
-    /// The answer of each check from the answer to the frame.
+    /// Asks those numbered in `open`, each its owner, all owners at the same time.
+    async fn ask_owners(&self, open: Vec<usize>) -> Vec<(usize, Answer)> {
+        let mut by_owner: BTreeMap<Option<usize>, Vec<usize>> = BTreeMap::new();
+        for n in open {
+            let aim = self.aims.get(n).copied().flatten();
+            let owner = aim.map(|aim| self.core.place_of_slot(Some(aim.slot)));
+            by_owner.entry(owner).or_default().push(n);
+        }
+        let owners = by_owner.into_values().map(|numbers| self.ask_one(numbers));
+        join_all(owners).await.into_iter().flatten().collect()
+    }
+
+    /// Asks those of one owner.
+    async fn ask_one(&self, numbers: Vec<usize>) -> Vec<(usize, Answer)> {
+        let mut rest = numbers.as_slice();
+        let mut at_once: VecDeque<(Chunk, Attempt, Queued<'l>)> = VecDeque::new();
+        let mut answers = Vec::with_capacity(numbers.len());
+        loop {
+            while at_once.len() < FRAMES_AT_ONCE && !rest.is_empty() {
+                let chunk = self.next_chunk(&mut rest);
+                let attempt = self.attempt.part(chunk.aim.map(|aim| aim.slot));
+                let waiting = chunk.queue(self.core, &attempt);
+                at_once.push_back((chunk, attempt, waiting));
+            }
+            let Some((chunk, mut attempt, waiting)) = at_once.pop_front() else {
+                return answers;
+            };
+            let answer = match waiting {
+                Ok(Some(waiting)) => {
+                    let (body, checks) = (&chunk.body, chunk.checks);
+                    let core = self.core;
+                    core.finish(&mut attempt, body, checks, waiting).await
+                }
+                Ok(None) => Ok(ResponseBody::Decisions(Vec::new())),
+                Err(error) => Err(error),
+            };
+            self.spread(chunk, &attempt, answer, &mut answers);
+        }
+    }
+
+    /// Takes as many of `rest` as fit into a frame.
+    fn next_chunk(&self, rest: &mut &[usize]) -> Chunk {
+        let (mut asks, mut checks, mut places) = (Vec::new(), 0, Vec::new());
+        let mut aim = None;
+        while let Some((&n, others)) = rest.split_first() {
+            let mut room = [0; ASK_BYTES_MAX];
+            let encoded = self.checks.get(n).map(|check| check.encode(&mut room));
+            match encoded {
+                Some(Ok(ask)) => {
+                    if checks == BATCH_MAX || asks.len().saturating_add(ask.len()) > ASKS_BYTES_MAX
+                    {
+                        break;
+                    }
+                    asks.extend_from_slice(ask);
+                    checks += 1;
+                    aim = aim.or_else(|| self.aims.get(n).copied().flatten());
+                    places.push((n, None));
+                }
+                Some(Err(error)) => places.push((n, Some(error))),
+                None => {}
+            }
+            *rest = others;
+        }
+        Chunk {
+            body: encode_checks(self.variant, checks, &asks),
+            checks,
+            places,
+            aim,
+        }
+    }
+
+    /// The answer of each check from the answer to its frame.
     fn spread(
-        self,
+        &self,
+        chunk: Chunk,
+        attempt: &Attempt,
         answer: Result<ResponseBody, CheckError>,
-    ) -> impl Iterator<Item = Result<Decision, CheckError>> {
+        answers: &mut Vec<(usize, Answer)>,
+    ) {
         let mut fitting = Vec::new();
         let mut otherwise = CheckError::UnexpectedAnswer;
         match answer {
-            Ok(ResponseBody::Decisions(list)) if list.len() == self.checks => fitting = list,
-            Ok(ResponseBody::Failed(error)) => otherwise = error.into(),
+            Ok(ResponseBody::Decisions(list)) if list.len() == chunk.checks => fitting = list,
+            Ok(ResponseBody::Failed(error)) => otherwise = attempt.told(error.into()),
             Ok(
                 ResponseBody::Decisions(_)
                 | ResponseBody::Refunded { .. }
@@ -115,51 +189,55 @@ impl Chunk {
             Err(error) => otherwise = error,
         }
         let mut fitting = fitting.into_iter();
-        self.places.into_iter().map(move |place| {
-            let cost = place?;
-            match fitting.next() {
-                Some(Ok(decision)) => Ok(decision.decision(cost)),
-                Some(Err(error)) => Err(error.into()),
-                None => Err(otherwise.clone()),
-            }
-        })
+        for (n, bad) in chunk.places {
+            let answer = match bad {
+                Some(error) => Err(error),
+                None => match fitting.next() {
+                    Some(Ok(decision)) => Ok(self.decided(n, decision.decision(self.cost(n)))),
+                    Some(Err(error)) => Err(attempt.told(WireError::into(error))),
+                    None => Err(otherwise.clone()),
+                },
+            };
+            answers.push((n, answer));
+        }
+    }
+
+    fn cost(&self, n: usize) -> u64 {
+        self.checks.get(n).map_or(0, Check::asked)
+    }
+
+    /// Keeps the answer to a check if it is a denial that stays true.
+    fn decided(&self, n: usize, decision: Decision) -> Decision {
+        if self.variant == CHECK_VARIANT
+            && let Some(check) = self.checks.get(n)
+        {
+            let aim = self.aims.get(n).copied().flatten();
+            self.core.keep_denial(check, aim, self.asked, &decision);
+        }
+        decision
     }
 }
 
-/// Cuts a list into frames.
-struct Chunks<'a> {
-    checks: &'a [Check<'a>],
-    variant: u32,
+/// A queued frame; none if it would be empty.
+type Queued<'a> = Result<Option<Waiting<'a>>, CheckError>;
+
+/// The checks of one frame.
+struct Chunk {
+    body: Bytes,
+    /// Checks in `body`.
+    checks: usize,
+    /// Each check's number in the list, and why it is not in `body` if it is not.
+    places: Vec<(usize, Option<CheckError>)>,
+    /// Where the first one belongs; the others belong to the same owner.
+    aim: Option<Aim>,
 }
 
-impl Iterator for Chunks<'_> {
-    type Item = Chunk;
-
-    fn next(&mut self) -> Option<Chunk> {
-        if self.checks.is_empty() {
-            return None;
+impl Chunk {
+    fn queue<'c>(&self, core: &'c Core, attempt: &Attempt) -> Queued<'c> {
+        if self.checks == 0 {
+            return Ok(None);
         }
-        let (mut asks, mut checks, mut places) = (Vec::new(), 0, Vec::new());
-        while let Some((check, rest)) = self.checks.split_first() {
-            let mut room = [0; ASK_BYTES_MAX];
-            match check.encode(&mut room) {
-                Ok(ask) => {
-                    if checks == BATCH_MAX || asks.len().saturating_add(ask.len()) > ASKS_BYTES_MAX
-                    {
-                        break;
-                    }
-                    asks.extend_from_slice(ask);
-                    checks += 1;
-                    places.push(Ok(check.asked()));
-                }
-                Err(error) => places.push(Err(error)),
-            }
-            self.checks = rest;
-        }
-        Some(Chunk {
-            body: encode_checks(self.variant, checks, &asks),
-            checks,
-            places,
-        })
+        core.queue_request(attempt, &self.body, self.checks)
+            .map(Some)
     }
 }

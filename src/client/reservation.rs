@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::check::Check;
 use super::client::Client;
+use super::core::Core;
 use super::error::CheckError;
 use crate::protocol::client::{PolicyRef, RequestBody, ResponseBody, Target};
 use crate::types::{Decision, ReservationId};
@@ -62,23 +63,9 @@ impl<'a> ReserveCall<'a> {
     async fn reserve(self) -> Result<Reserved, CheckError> {
         let settings = self.client.settings();
         let check = Check::new(self.policy, self.key).cost(self.estimate);
-        let body = RequestBody::Reserve {
-            ask: check.ask()?,
-            ttl_ms: u64::try_from(self.ttl.as_millis()).unwrap_or(u64::MAX),
-        };
-        let answer = self.client.core().request(&body, settings.deadline).await;
+        let answer = reserve_one(self.client.core(), settings.deadline, &check, self.ttl).await;
         let (decision, id) = match answer {
-            Ok(ResponseBody::Reserved {
-                decision,
-                reservation,
-            }) => (Ok(decision.decision(self.estimate)), reservation),
-            Ok(
-                ResponseBody::Decisions(_)
-                | ResponseBody::Refunded { .. }
-                | ResponseBody::Done
-                | ResponseBody::Routes(_)
-                | ResponseBody::Failed(_),
-            ) => (Err(CheckError::UnexpectedAnswer), None),
+            Ok((decision, id)) => (Ok(decision), id),
             Err(error) => (Err(error), None),
         };
         Ok(Reserved {
@@ -99,6 +86,39 @@ impl<'a> IntoFuture for ReserveCall<'a> {
 
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(self.reserve())
+    }
+}
+
+/// Reserves the cost of `check` at its owner, unless an earlier denial answers it. Never sent twice.
+pub(super) async fn reserve_one(
+    core: &Core,
+    deadline: Duration,
+    check: &Check<'_>,
+    ttl: Duration,
+) -> Result<(Decision, Option<u64>), CheckError> {
+    let (aim, now) = (core.aim(check), core.now());
+    if let Some(denial) = core.denial(check, aim, now) {
+        return Ok((denial, None));
+    }
+    let asked = core.denials.asked(now);
+    let body = RequestBody::Reserve {
+        ask: check.ask()?,
+        ttl_ms: u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX),
+    };
+    match core.request(aim, &body, deadline).await? {
+        ResponseBody::Reserved {
+            decision,
+            reservation,
+        } => {
+            let decision = decision.decision(check.asked());
+            core.keep_denial(check, aim, asked, &decision);
+            Ok((decision, reservation))
+        }
+        ResponseBody::Decisions(_)
+        | ResponseBody::Refunded { .. }
+        | ResponseBody::Done
+        | ResponseBody::Routes(_)
+        | ResponseBody::Failed(_) => Err(CheckError::UnexpectedAnswer),
     }
 }
 
@@ -153,7 +173,7 @@ impl Reservation {
             reservation: self.id.0,
             actual,
         };
-        self.client.done(&body).await
+        self.client.give_back(&self.policy, &self.key, &body).await
     }
 
     /// Gives all of it back: the work was not done.
@@ -165,7 +185,7 @@ impl Reservation {
             target: self.target(),
             reservation: self.id.0,
         };
-        self.client.done(&body).await
+        self.client.give_back(&self.policy, &self.key, &body).await
     }
 
     fn target(&self) -> Target<'_> {

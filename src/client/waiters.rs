@@ -33,6 +33,8 @@ pub(super) enum Outcome {
     },
     /// The connection was lost after the request was sent.
     Lost,
+    /// The connection was lost before the request was sent.
+    Unsent,
     /// No node could be reached; the request was not sent.
     Unreachable(Arc<ConnectError>),
     /// The answer does not fit what was asked.
@@ -56,6 +58,8 @@ struct Place {
     deadline: Duration,
     stage: Stage,
     waker: Option<Waker>,
+    /// Nobody waits: the place is free when the wait ends, however it ends.
+    detached: bool,
 }
 
 /// The waiting callers of one lane.
@@ -87,6 +91,7 @@ impl Waiters {
         place.deadline = deadline;
         place.stage = Stage::Queued;
         place.waker = waker;
+        place.detached = false;
         Some(WaiterId {
             index,
             generation: place.generation,
@@ -100,6 +105,7 @@ impl Waiters {
             deadline: Duration::ZERO,
             stage: Stage::Free,
             waker: None,
+            detached: false,
         });
         Some(index)
     }
@@ -124,11 +130,39 @@ impl Waiters {
         let place = self.place(id)?;
         match place.stage {
             Stage::Queued | Stage::Sent => {
-                place.stage = Stage::Ended(outcome);
-                place.waker.take()
+                let waker = place.end(outcome);
+                self.free_if_detached(id.index);
+                waker
             }
             Stage::Free | Stage::Ended(_) => None,
         }
+    }
+
+    /// Nobody waits for the outcome, but the request is to be sent all the same.
+    pub(super) fn detach(&mut self, id: WaiterId) {
+        let Some(place) = self.place(id) else {
+            return;
+        };
+        place.detached = true;
+        place.waker = None;
+        self.free_if_detached(id.index);
+    }
+
+    /// Gives the place up if its wait has ended and nobody will ask.
+    fn free_if_detached(&mut self, index: u32) {
+        let Some(place) = self.places.get_mut(to_usize(index)) else {
+            return;
+        };
+        if place.detached && matches!(place.stage, Stage::Ended(_)) {
+            place.free();
+            self.free.push(index);
+        }
+    }
+
+    /// Whether nobody waits.
+    pub(super) fn is_empty(&self) -> bool {
+        let open = |place: &Place| matches!(place.stage, Stage::Queued | Stage::Sent);
+        !self.places.iter().any(open)
     }
 
     /// The outcome, which gives the place up; until there is one, `waker` will be called.
@@ -166,15 +200,18 @@ impl Waiters {
     /// Ends every wait whose deadline has passed; says when the next one passes.
     pub(super) fn expire(&mut self, now: Duration, wakers: &mut Vec<Waker>) -> Option<Duration> {
         let mut next: Option<Duration> = None;
-        for place in &mut self.places {
+        for index in 0..self.places.len() {
+            let Some(place) = self.places.get_mut(index) else {
+                break;
+            };
             let sent = match place.stage {
                 Stage::Queued => false,
                 Stage::Sent => true,
                 Stage::Free | Stage::Ended(_) => continue,
             };
             if place.deadline <= now {
-                place.stage = Stage::Ended(Outcome::TimedOut { sent });
-                wakers.extend(place.waker.take());
+                wakers.extend(place.end(Outcome::TimedOut { sent }));
+                self.free_if_detached(to_u32(index));
             } else {
                 next = Some(next.map_or(place.deadline, |next| next.min(place.deadline)));
             }
@@ -198,9 +235,13 @@ impl Waiters {
         outcome: &Outcome,
         wakers: &mut Vec<Waker>,
     ) {
-        for place in self.places.iter_mut().filter(|place| ends(&place.stage)) {
-            place.stage = Stage::Ended(outcome.clone());
-            wakers.extend(place.waker.take());
+        for index in 0..self.places.len() {
+            if let Some(place) = self.places.get_mut(index)
+                && ends(&place.stage)
+            {
+                wakers.extend(place.end(outcome.clone()));
+                self.free_if_detached(to_u32(index));
+            }
         }
     }
 
@@ -211,11 +252,24 @@ impl Waiters {
 
     fn give_up(&mut self, id: WaiterId) {
         if let Some(place) = self.place(id) {
-            place.generation = place.generation.wrapping_add(1);
-            place.stage = Stage::Free;
-            place.waker = None;
+            place.free();
             self.free.push(id.index);
         }
+    }
+}
+
+impl Place {
+    /// The wait has ended so; whom to wake.
+    fn end(&mut self, outcome: Outcome) -> Option<Waker> {
+        self.stage = Stage::Ended(outcome);
+        self.waker.take()
+    }
+
+    fn free(&mut self) {
+        self.generation = self.generation.wrapping_add(1);
+        self.stage = Stage::Free;
+        self.waker = None;
+        self.detached = false;
     }
 }
 
@@ -223,172 +277,7 @@ const fn to_usize(index: u32) -> usize {
     index as usize
 }
 
-#[cfg(test)]
-mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
-    use std::task::Wake;
-
-    use proptest::prelude::*;
-
-    use super::*;
-
-    const SOON: Duration = Duration::from_millis(10);
-    const LATER: Duration = Duration::from_millis(20);
-
-    #[derive(Default)]
-    struct Count(AtomicUsize);
-
-    impl Wake for Count {
-        fn wake(self: Arc<Self>) {
-            self.0.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-
-    fn outcome(waiters: &mut Waiters, id: WaiterId) -> Option<Outcome> {
-        match waiters.poll(id, Waker::noop()) {
-            Poll::Ready(outcome) => Some(outcome),
-            Poll::Pending => None,
-        }
-    }
-
-    #[test]
-    fn an_answer_wakes_its_caller_once_and_frees_the_place() {
-        let count = Arc::new(Count::default());
-        let waker = Waker::from(Arc::clone(&count));
-        let mut waiters = Waiters::new(1);
-        let id = waiters.enter(SOON, Some(waker)).unwrap();
-        assert!(waiters.mark_sent(id));
-        waiters.end(id, Outcome::Misfit).unwrap().wake();
-        assert!(waiters.end(id, Outcome::Lost).is_none(), "ended already");
-        assert_eq!(count.0.load(Ordering::Relaxed), 1);
-        assert!(matches!(outcome(&mut waiters, id), Some(Outcome::Misfit)));
-        assert!(waiters.enter(SOON, None).is_some(), "the place is free");
-    }
-
-    #[test]
-    fn a_full_house_lets_nobody_in_until_somebody_leaves() {
-        let mut waiters = Waiters::new(2);
-        let first = waiters.enter(SOON, None).unwrap();
-        waiters.enter(SOON, None).unwrap();
-        assert!(waiters.enter(SOON, None).is_none());
-        waiters.leave(first);
-        waiters.leave(first);
-        assert!(waiters.enter(SOON, None).is_some());
-        assert!(waiters.enter(SOON, None).is_none());
-    }
-
-    #[test]
-    fn a_late_answer_does_not_reach_who_took_the_place_since() {
-        let mut waiters = Waiters::new(1);
-        let gone = waiters.enter(SOON, None).unwrap();
-        waiters.mark_sent(gone);
-        waiters.leave(gone);
-        let now_here = waiters.enter(SOON, None).unwrap();
-        assert!(waiters.end(gone, Outcome::Misfit).is_none());
-        assert!(!waiters.mark_sent(gone));
-        assert!(outcome(&mut waiters, now_here).is_none());
-    }
-
-    #[test]
-    fn a_passed_deadline_says_whether_the_request_was_sent() {
-        let mut waiters = Waiters::new(4);
-        let queued = waiters.enter(SOON, None).unwrap();
-        let sent = waiters.enter(SOON, None).unwrap();
-        let later = waiters.enter(LATER, None).unwrap();
-        waiters.mark_sent(sent);
-        assert_eq!(waiters.expire(SOON, &mut Vec::new()), Some(LATER));
-        assert!(matches!(
-            outcome(&mut waiters, queued),
-            Some(Outcome::TimedOut { sent: false })
-        ));
-        assert!(matches!(
-            outcome(&mut waiters, sent),
-            Some(Outcome::TimedOut { sent: true })
-        ));
-        assert!(outcome(&mut waiters, later).is_none());
-        assert_eq!(waiters.expire(LATER, &mut Vec::new()), None);
-    }
-
-    #[test]
-    fn a_lost_connection_ends_what_was_sent_and_keeps_what_was_not() {
-        let mut waiters = Waiters::new(2);
-        let queued = waiters.enter(SOON, None).unwrap();
-        let sent = waiters.enter(SOON, None).unwrap();
-        waiters.mark_sent(sent);
-        waiters.end_sent(&Outcome::Lost, &mut Vec::new());
-        assert!(matches!(outcome(&mut waiters, sent), Some(Outcome::Lost)));
-        assert!(outcome(&mut waiters, queued).is_none());
-        waiters.end_queued(&Outcome::Closed, &mut Vec::new());
-        assert!(matches!(
-            outcome(&mut waiters, queued),
-            Some(Outcome::Closed)
-        ));
-    }
-
-    #[derive(Debug, Clone)]
-    enum Step {
-        Enter,
-        Send(usize),
-        End(usize),
-        Take(usize),
-        Leave(usize),
-    }
-
-    fn steps() -> impl Strategy<Value = Vec<Step>> {
-        let step = prop_oneof![
-            Just(Step::Enter),
-            (0..20_usize).prop_map(Step::Send),
-            (0..20_usize).prop_map(Step::End),
-            (0..20_usize).prop_map(Step::Take),
-            (0..20_usize).prop_map(Step::Leave),
-        ];
-        prop::collection::vec(step, 0..200)
-    }
-
-    proptest! {
-        /// The model keeps every caller that ever came: open or not, ended or not.
-        #[test]
-        fn callers_get_their_own_outcome_and_no_more_wait_than_may(steps in steps()) {
-            const MAX: usize = 5;
-            let mut waiters = Waiters::new(MAX);
-            let mut model: Vec<(WaiterId, bool, bool)> = Vec::new();
-            for step in steps {
-                let open = model.iter().filter(|(_, open, _)| *open).count();
-                match step {
-                    Step::Enter => {
-                        let entered = waiters.enter(SOON, None);
-                        prop_assert_eq!(entered.is_some(), open < MAX);
-                        model.extend(entered.map(|id| (id, true, false)));
-                    }
-                    Step::Send(n) => if let Some((id, open, ended)) = model.get(n) {
-                        let marked = waiters.mark_sent(*id);
-                        prop_assert!(!marked || (*open && !*ended));
-                    },
-                    Step::End(n) => if let Some((id, open, ended)) = model.get_mut(n) {
-                        let refused = u32::try_from(n).unwrap();
-                        let error = WireError::KeyTooLong { bytes: refused };
-                        waiters.end(*id, Outcome::Decided(Err(error)));
-                        *ended |= *open;
-                    },
-                    Step::Take(n) => if let Some((id, open, ended)) = model.get_mut(n) {
-                        match outcome(&mut waiters, *id) {
-                            None => prop_assert!(*open && !*ended),
-                            Some(Outcome::Decided(Err(WireError::KeyTooLong { bytes }))) => {
-                                prop_assert!(*open && *ended);
-                                prop_assert_eq!(usize::try_from(bytes).unwrap(), n);
-                                *open = false;
-                            }
-                            Some(other) => {
-                                prop_assert!(!*open, "{:?}", other);
-                            }
-                        }
-                    },
-                    Step::Leave(n) => if let Some((id, open, _)) = model.get_mut(n) {
-                        waiters.leave(*id);
-                        *open = false;
-                    },
-                }
-            }
-        }
-    }
+/// The reverse; there are no more places than that.
+fn to_u32(index: usize) -> u32 {
+    u32::try_from(index).unwrap_or(u32::MAX)
 }

@@ -152,6 +152,10 @@ pub struct NodeLoad {
 }
 
 /// Who owns a key.
+#[expect(
+    clippy::struct_field_names,
+    reason = "the owner and the target are both nodes"
+)]
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Owner {

@@ -3,24 +3,32 @@
 //! Nothing here decides anything, and nothing here uses another room.
 
 mod decision;
-#[cfg(feature = "server")]
+#[cfg_attr(
+    not(feature = "server"),
+    expect(dead_code, reason = "a client alone needs a key's slot and no more")
+)]
 mod hash;
 mod key;
-#[cfg(feature = "server")]
 mod node;
-#[cfg(feature = "server")]
+#[cfg_attr(
+    not(feature = "server"),
+    expect(dead_code, reason = "a client alone knows owners and no records")
+)]
 mod slot;
 mod time;
 
 pub use decision::{Decision, Grant, ReservationId, Source};
+pub(crate) use hash::KeyHash;
 #[cfg(feature = "server")]
-pub(crate) use hash::{KeyHash, StateId};
+pub(crate) use hash::StateId;
 pub(crate) use key::check_key;
 pub use key::{KEY_BYTES_MAX, KeyError};
 #[cfg(feature = "server")]
-pub(crate) use node::{BootCounter, NodeId};
+pub(crate) use node::BootCounter;
+pub(crate) use node::NodeId;
 #[cfg(feature = "server")]
 pub(crate) use slot::{
-    Configuration, Epoch, Position, REPLICAS_MAX, Replicas, SLOT_COUNT, Slot, SlotRecord, SlotSet,
+    Configuration, Epoch, Position, REPLICAS_MAX, Replicas, SlotRecord, SlotSet,
 };
+pub(crate) use slot::{SLOT_COUNT, Slot};
 pub use time::{MonoTime, SlotTime};

@@ -28,9 +28,11 @@ impl fmt::Debug for NodeId {
 }
 
 /// How often the node has started on its data directory; stored before the node serves.
+#[cfg(feature = "server")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub(crate) struct BootCounter(pub(crate) u64);
 
+#[cfg(feature = "server")]
 impl fmt::Display for BootCounter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)

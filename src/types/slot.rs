@@ -206,6 +206,10 @@ impl SlotSet {
     }
 
     /// A set from the words of its bitmap.
+    #[expect(
+        clippy::large_types_passed_by_value,
+        reason = "the words become the set"
+    )]
     pub(crate) const fn from_words(words: [u64; SLOT_COUNT as usize / 64]) -> Self {
         Self(words)
     }

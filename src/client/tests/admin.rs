@@ -8,6 +8,34 @@ use crate::protocol::error::WireError;
 use crate::protocol::frame::{self, ADMIN_ANSWER_BYTES_MAX};
 use crate::transport::Role;
 
+/// What the node answers about the cluster and its policies.
+fn cluster_answer(request: &AdminRequest<'_>) -> AdminResponse {
+    match request {
+        AdminRequest::Ring => AdminResponse::Ring(Box::new(Ring {
+            node: 3,
+            ..Ring::default()
+        })),
+        AdminRequest::Owner(key) => AdminResponse::Owner(Owner {
+            slot: if *key == "user" { 11 } else { 0 },
+            ..Owner::default()
+        }),
+        AdminRequest::Node(command) => {
+            assert_eq!(*command, NodeCommand::Remove { node: 4 });
+            AdminResponse::Done
+        }
+        AdminRequest::PolicyFile => AdminResponse::PolicyFile(PolicyFile {
+            version: 1,
+            ..PolicyFile::default()
+        }),
+        AdminRequest::PolicyApply(text) => AdminResponse::Applied(PolicyFile {
+            version: 2,
+            text: (*text).to_owned(),
+            ..PolicyFile::default()
+        }),
+        other => panic!("{other:?}"),
+    }
+}
+
 #[tokio::test]
 async fn an_admin_asks_each_request_on_a_stream_of_its_own() {
     let toy = Toy::start();
@@ -66,27 +94,7 @@ async fn an_admin_asks_each_request_on_a_stream_of_its_own() {
                     AdminResponse::Client(ResponseBody::Failed(WireError::StorageFailed))
                 }
                 AdminRequest::Inspect(_) => AdminResponse::Client(ResponseBody::Done),
-                AdminRequest::Ring => AdminResponse::Ring(Box::new(Ring {
-                    node: 3,
-                    ..Ring::default()
-                })),
-                AdminRequest::Owner(key) => AdminResponse::Owner(Owner {
-                    slot: if key == "user" { 11 } else { 0 },
-                    ..Owner::default()
-                }),
-                AdminRequest::Node(command) => {
-                    assert_eq!(command, NodeCommand::Remove { node: 4 });
-                    AdminResponse::Done
-                }
-                AdminRequest::PolicyFile => AdminResponse::PolicyFile(PolicyFile {
-                    version: 1,
-                    ..PolicyFile::default()
-                }),
-                AdminRequest::PolicyApply(text) => AdminResponse::Applied(PolicyFile {
-                    version: 2,
-                    text: text.to_owned(),
-                    ..PolicyFile::default()
-                }),
+                other => cluster_answer(&other),
             };
             let mut bytes = Vec::new();
             frame::encode_within(ADMIN_ANSWER_BYTES_MAX, &answer, &mut bytes).unwrap();

@@ -2,12 +2,20 @@
 
 #[cfg(feature = "server")]
 mod admin;
+#[cfg(feature = "server")]
+mod all;
 mod batch;
 #[cfg(feature = "server")]
 mod calls;
 #[cfg(feature = "server")]
 mod connecting;
+mod denial_cache;
+#[cfg(feature = "server")]
+mod denying;
 #[cfg(feature = "server")]
 mod losing;
 #[cfg(feature = "server")]
+mod routing;
+#[cfg(feature = "server")]
 mod toy;
+mod waiters;

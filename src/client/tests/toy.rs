@@ -12,12 +12,17 @@ use crate::protocol::client::{
 use crate::protocol::error::WireError;
 use crate::protocol::frame::{self, FrameBuffer};
 use crate::protocol::hello::{HelloAnswer, Welcome};
+use crate::protocol::routes::{RouteNode, Routes};
+use crate::routing::KeyHasher;
 use crate::transport::Role;
 use crate::transport::certs::Authority;
 use crate::transport::endpoint::{ServerSetup, bind};
 use crate::transport::tls::{ClientAuth, Credentials};
+use crate::types::{SLOT_COUNT, Slot};
 
 pub(super) struct Toy {
+    /// Its id; all are in cluster 1.
+    pub(super) node: u128,
     pub(super) endpoint: Endpoint,
     pub(super) authority: Arc<Authority>,
 }
@@ -40,19 +45,21 @@ impl Toy {
     }
 
     pub(super) fn with_client_auth(client_auth: ClientAuth) -> Self {
-        Self::of(Arc::new(Authority::create("test").unwrap()), client_auth)
+        Self::of(1, Arc::new(Authority::create("test").unwrap()), client_auth)
     }
 
     /// Another node of the same cluster.
     pub(super) fn sibling(&self) -> Self {
-        Self::of(Arc::clone(&self.authority), ClientAuth::Required)
+        let node = self.node + 1;
+        Self::of(node, Arc::clone(&self.authority), ClientAuth::Required)
     }
 
-    fn of(authority: Arc<Authority>, client_auth: ClientAuth) -> Self {
+    fn of(id: u128, authority: Arc<Authority>, client_auth: ClientAuth) -> Self {
         let node = credentials(&authority, Role::Node);
         let setup = ServerSetup::new(&node, client_auth).unwrap();
         let socket = bind("127.0.0.1:0".parse().unwrap(), 1).unwrap().remove(0);
         Self {
+            node: id,
             endpoint: setup.endpoint(socket).unwrap(),
             authority,
         }
@@ -77,7 +84,12 @@ impl Toy {
     }
 
     pub(super) async fn greet(&self) -> Peer {
-        self.greet_with(Ok(welcome())).await
+        let node = self.node;
+        self.greet_with(Ok(Welcome { node, ..welcome() })).await
+    }
+
+    pub(super) fn address(&self) -> String {
+        self.endpoint.local_addr().unwrap().to_string()
     }
 
     pub(super) async fn greet_with(&self, answer: HelloAnswer) -> Peer {
@@ -104,6 +116,14 @@ impl Peer {
             recv,
             frames: FrameBuffer::default(),
         }
+    }
+
+    /// The stream on which the client asks for routes, with its first request.
+    pub(super) async fn watch(&self) -> Watch {
+        let stream = self.connection.accept_bi().await.unwrap();
+        let mut watch = Watch(Self::of(self.connection.clone(), stream));
+        watch.asked().await;
+        watch
     }
 
     /// The next frame, or `None` once the connection is gone.
@@ -158,9 +178,75 @@ impl Peer {
         (frames, checks)
     }
 
+    /// Answers every check with what `decide` says until the client is gone.
+    pub(super) async fn decide_all(
+        mut self,
+        mut decide: impl FnMut(&Ask<'_>) -> Result<WireDecision, WireError>,
+    ) {
+        while let Some(frame) = self.next().await {
+            self.decide(&frame, &mut decide).await;
+        }
+    }
+
     pub(super) fn close(&self) {
         self.connection.close(0_u32.into(), b"");
     }
+}
+
+/// A stream on which routes are asked for.
+pub(super) struct Watch(Peer);
+
+impl Watch {
+    /// Waits for the next request: its id and the routes that the client has.
+    pub(super) async fn asked(&mut self) -> (u64, u64) {
+        let frame = self.0.frame().await;
+        let request = frame.request();
+        let RequestBody::Routes { known } = request.body else {
+            panic!("{request:?}")
+        };
+        (request.id, known)
+    }
+
+    /// Answers the request that is open, the `n`th, and waits for the next.
+    pub(super) async fn tell(&mut self, n: u64, routes: &Routes) {
+        self.0
+            .answer(n, ResponseBody::Routes(Box::new(routes.clone())))
+            .await;
+        assert_eq!(self.asked().await, (n + 1, routes.tag));
+    }
+
+    pub(super) async fn refuse(&mut self, n: u64) {
+        let reason = "no such request".to_owned();
+        let error = WireError::Malformed { reason };
+        self.0.answer(n, ResponseBody::Failed(error)).await;
+    }
+}
+
+/// Routes by which the slots are shared evenly, in runs, by these nodes.
+pub(super) fn routes(tag: u64, owners: &[&Toy]) -> Routes {
+    let share = SLOT_COUNT / u16::try_from(owners.len()).unwrap();
+    let nodes = owners.iter().map(|toy| RouteNode {
+        node: toy.node,
+        address: toy.address(),
+    });
+    Routes {
+        tag,
+        policies: 1,
+        nodes: nodes.collect(),
+        runs: (0..).take(owners.len()).map(|n| (share, n)).collect(),
+    }
+}
+
+/// The slot of a key under the secret of [`welcome`].
+pub(super) fn slot_of(key: &str) -> Slot {
+    KeyHasher::new(&[0; 16]).key(key).state_id(0).slot()
+}
+
+/// The first key after the `n`th whose slot is one of these.
+pub(super) fn key_in(n: u32, slots: std::ops::Range<u16>) -> String {
+    let mut keys = (n..).map(|n| format!("key-{n}"));
+    keys.find(|key| slots.contains(&slot_of(key).number()))
+        .unwrap()
 }
 
 impl Frame {
@@ -194,6 +280,16 @@ pub(super) fn welcome() -> Welcome {
         slot_count: 4096,
         key_secret: [0; 16],
         in_flight_max: 8192,
+    }
+}
+
+/// A denial that holds for a minute.
+pub(super) fn denied() -> WireDecision {
+    WireDecision {
+        allowed: false,
+        retry_after_ms: 60_000,
+        granted_at_ms: None,
+        ..granted(0)
     }
 }
 

@@ -1,0 +1,142 @@
+//! The way of one call: where it may still be sent, and what its end means.
+//!
+//! A call is sent to its slot's owner, or anywhere else. It is sent again when it certainly was not
+//! counted (it was never sent, or a node said that it is not the owner: once), and once more when
+//! its connection was lost, if that is allowed. From then on it may have been counted, whatever is
+//! answered.
+
+use std::time::Duration;
+
+use super::aim::Aim;
+use super::core::Core;
+use super::error::CheckError;
+use super::health::Doubt;
+use super::waiters::Outcome;
+use crate::protocol::client::ResponseBody;
+use crate::protocol::error::WireError;
+use crate::types::{NodeId, Slot};
+
+/// See the module.
+#[derive(Debug, Clone)]
+pub(super) struct Attempt {
+    /// The slot whose owner is to be asked; `None` if it is not known.
+    pub(super) slot: Option<Slot>,
+    /// Since the client's beginning.
+    pub(super) deadline: Duration,
+    /// Which lanes may be dead.
+    pub(super) doubt: Option<Doubt>,
+    /// Rather wait for the owner's connection than ask somebody else.
+    pub(super) insist: bool,
+    /// The deadline as it was given.
+    after: Duration,
+    queued_at: Duration,
+    sends_left: u8,
+    lost: bool,
+    redirected: bool,
+}
+
+impl Attempt {
+    /// A call that begins now, ends `after` that, and may be sent `sends` times though its
+    /// connections are lost.
+    pub(super) fn new(now: Duration, aim: Option<Aim>, sends: u8, after: Duration) -> Self {
+        Self {
+            slot: aim.map(|aim| aim.slot),
+            deadline: now.saturating_add(after),
+            doubt: None,
+            insist: false,
+            after,
+            queued_at: now,
+            sends_left: sends,
+            lost: false,
+            redirected: false,
+        }
+    }
+
+    /// The same for some checks of a list, which follow a [`WireError::NotOwner`] one by one.
+    pub(super) fn part(&self, slot: Option<Slot>) -> Self {
+        Self {
+            slot,
+            redirected: true,
+            ..self.clone()
+        }
+    }
+
+    /// Whether it is to be queued again after this outcome on a lane to `node`.
+    pub(super) fn again(&mut self, core: &Core, node: NodeId, outcome: &Outcome) -> bool {
+        let again = match outcome {
+            Outcome::Lost => self.resend(node),
+            Outcome::Unsent | Outcome::Unreachable(_) => {
+                self.insist = false;
+                true
+            }
+            Outcome::Decided(Err(error)) | Outcome::Answered(ResponseBody::Failed(error)) => {
+                self.redirect(core, error)
+            }
+            Outcome::Decided(Ok(_))
+            | Outcome::Answered(_)
+            | Outcome::TimedOut { .. }
+            | Outcome::Misfit
+            | Outcome::Closed => false,
+        };
+        let now = core.now();
+        if !again || now >= self.deadline {
+            return false;
+        }
+        self.queued_at = now;
+        true
+    }
+
+    fn resend(&mut self, node: NodeId) -> bool {
+        self.lost = true;
+        self.sends_left = self.sends_left.saturating_sub(1);
+        self.doubt = Some(Doubt {
+            node,
+            since: self.queued_at,
+        });
+        self.insist = false;
+        self.sends_left > 0
+    }
+
+    /// Follows a node that says who the owner is; once, though each is believed.
+    fn redirect(&mut self, core: &Core, error: &WireError) -> bool {
+        if !core.redirect(error) || self.redirected {
+            return false;
+        }
+        self.redirected = true;
+        self.insist = true;
+        true
+    }
+
+    /// What the outcome means to the caller.
+    pub(super) fn conclude(&self, outcome: Outcome) -> Result<ResponseBody, CheckError> {
+        let answer = match outcome {
+            Outcome::Answered(body) => Ok(body),
+            Outcome::Decided(Ok(_)) | Outcome::Misfit => Err(CheckError::UnexpectedAnswer),
+            Outcome::Decided(Err(error)) => Err(error.into()),
+            Outcome::TimedOut { sent } => Err(self.timeout(sent)),
+            Outcome::Unsent => Err(self.timeout(false)),
+            Outcome::Lost => Err(CheckError::ConnectionLost),
+            Outcome::Unreachable(error) => Err(CheckError::Unreachable(error)),
+            Outcome::Closed => Err(CheckError::Closed),
+        };
+        answer.map_err(|error| self.told(error))
+    }
+
+    /// The error of a call of which an earlier sending may have been counted.
+    pub(super) fn told(&self, error: CheckError) -> CheckError {
+        if !self.lost || !error.is_unavailable() || error.maybe_counted() {
+            return error;
+        }
+        match error {
+            CheckError::Timeout { .. } => self.timeout(true),
+            _ => CheckError::ConnectionLost,
+        }
+    }
+
+    const fn timeout(&self, maybe_counted: bool) -> CheckError {
+        CheckError::Timeout {
+            after: self.after,
+            maybe_counted,
+        }
+    }
+}
