@@ -97,9 +97,9 @@ impl Attempt {
         self.sends_left > 0
     }
 
-    /// Follows a node that says who the owner is; once.
+    /// Follows a node that says who the owner is; once, though each is believed.
     fn redirect(&mut self, core: &Core, error: &WireError) -> bool {
-        if self.redirected || !core.redirect(error) {
+        if !core.redirect(error) || self.redirected {
             return false;
         }
         self.redirected = true;

@@ -48,9 +48,8 @@ pub(super) async fn ask_all(
     for round in [1, 2] {
         let mut moved = Vec::new();
         for (n, answer) in list.ask_owners(open).await {
-            let follow = round == 1
-                && matches!(&answer, Err(CheckError::Refused(error)) if core.redirect(error));
-            if follow {
+            let follow = matches!(&answer, Err(CheckError::Refused(error)) if core.redirect(error));
+            if follow && round == 1 {
                 moved.push(n);
             }
             if let Some(place) = answers.get_mut(n) {

@@ -76,9 +76,9 @@ impl Nodes {
         Ok(builder.connect_admin().await?)
     }
 
-    /// How many nodes the command line names.
-    pub(crate) const fn count(&self) -> usize {
-        self.endpoint.len()
+    /// The addresses that the command line names.
+    pub(crate) fn endpoints(&self) -> &[String] {
+        &self.endpoint
     }
 
     /// A client's certificate, or an admin's, who may do the same.

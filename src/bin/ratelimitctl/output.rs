@@ -155,7 +155,8 @@ impl Page {
         });
         self.table(&names, rows.collect());
         let left_out = (0..columns.len()).filter(|n| !kept.contains(n));
-        let left_out: Vec<_> = left_out.map(|n| columns[n].name).collect();
+        let left_out = left_out.map(|n| columns[n].name);
+        let left_out: Vec<_> = left_out.filter(|name| !name.is_empty()).collect();
         if !left_out.is_empty() {
             let remark = format!("(no room for {})", left_out.join(", "));
             self.line(&self.tone(Tone::Faint, &remark));

@@ -36,7 +36,9 @@ pub(crate) fn make_node(
     let issued = authority.issue(Role::Node, name, &[host.to_owned()]);
     let issued = issued.with_context(making)?;
     issued.save(own, Existing::Refuse).with_context(making)?;
-    std::fs::write(own.join("ca.pem"), authority.cert_pem()).with_context(making)?;
+    authority
+        .save_cert(own, Existing::Refuse)
+        .with_context(making)?;
     Credentials::load(own, Role::Node).with_context(making)
 }
 

@@ -35,6 +35,73 @@ async fn a_check_that_was_on_its_way_is_sent_once_more_on_a_new_connection() {
 }
 
 #[tokio::test]
+async fn after_a_restart_the_first_check_is_not_sent_to_the_other_dead_connection() {
+    let toy = Toy::start();
+    let (client, first) = toy.connected(toy.client().connections(2)).await;
+    let second = toy.greet().await;
+    let mut peers = [first, second];
+    let mut both = [false; 2];
+    while both != [true; 2] {
+        let call = async { client.check("api", "user").await.unwrap() };
+        let script = async {
+            let [first, second] = &mut peers;
+            let (asked, frame) = tokio::select! {
+                frame = first.frame() => (0, frame),
+                frame = second.frame() => (1, frame),
+            };
+            peers[asked].decide(&frame, |_| Ok(granted(8))).await;
+            both[asked] = true;
+        };
+        tokio::join!(call, script);
+    }
+    // Both are dead, and neither end of the client knows: whoever is asked is found out.
+    for _ in 0..4 {
+        let call = async { client.check("api", "user").await.unwrap() };
+        let script = async {
+            let [first, second] = &mut peers;
+            let asked = tokio::select! {
+                _ = first.frame() => 0,
+                _ = second.frame() => 1,
+            };
+            peers[asked].close();
+            let mut again = toy.greet().await;
+            let frame = again.frame().await;
+            again.decide(&frame, |_| Ok(granted(8))).await;
+            peers[asked] = again;
+        };
+        assert_eq!(tokio::join!(call, script).0.remaining, 8);
+    }
+}
+
+#[tokio::test]
+async fn a_check_that_was_lost_and_then_timed_out_may_have_been_counted() {
+    let toy = Toy::start();
+    let (client, mut peer) = toy.connected(toy.client()).await;
+    let soon = Duration::from_millis(50);
+    let call = async { client.check("api", "user").deadline(soon).await };
+    let script = async {
+        peer.frame().await;
+        peer.close();
+        // Nobody answers: it is queued again and never sent.
+        std::future::pending::<()>().await;
+    };
+    let error = tokio::select! {
+        answer = call => answer.unwrap_err(),
+        () = script => unreachable!(),
+    };
+    assert!(
+        matches!(
+            error,
+            CheckError::Timeout {
+                maybe_counted: true,
+                ..
+            }
+        ),
+        "{error:?}"
+    );
+}
+
+#[tokio::test]
 async fn what_is_lost_twice_ends_as_lost() {
     let toy = Toy::start();
     let (client, mut peer) = toy.connected(toy.client()).await;

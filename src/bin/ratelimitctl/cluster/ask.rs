@@ -1,6 +1,6 @@
 //! Finds the nodes of a cluster, and asks them all at the same time.
 //!
-//! It begins with the endpoints of the command line, learns of the others by the answer, and keeps
+//! It begins with all endpoints of the command line, learns of the others by the answers, and keeps
 //! one connection to each for the next time.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,8 +16,12 @@ use super::{id, short};
 use crate::nodes::Nodes;
 use crate::outcome::{Exit, Failure};
 
-/// How long a node that others told of may take to be connected and to answer.
-const PEER_WAIT: Duration = Duration::from_secs(3);
+/// How long a node may take to be connected, and to answer each question.
+const PEER_WAIT: Duration = Duration::from_secs(2);
+
+/// How long one that was silent the last time may take: a node that is down must not hold up every
+/// look at the others.
+const AGAIN_WAIT: Duration = Duration::from_millis(700);
 
 /// Time between the two samples that make a rate.
 const SAMPLE_GAP: Duration = Duration::from_millis(500);
@@ -34,6 +38,8 @@ const ROUNDS_MAX: usize = 4;
 pub(crate) struct Cluster<'a> {
     nodes: &'a Nodes,
     open: BTreeMap<u128, Admin>,
+    /// Addresses at which nobody answered the last time, and why.
+    silent: BTreeMap<String, String>,
     /// What each had counted when it was asked last.
     counted: BTreeMap<u128, Counted>,
 }
@@ -44,6 +50,7 @@ impl<'a> Cluster<'a> {
         Self {
             nodes,
             open: BTreeMap::new(),
+            silent: BTreeMap::new(),
             counted: BTreeMap::new(),
         }
     }
@@ -60,23 +67,19 @@ impl<'a> Cluster<'a> {
     /// Asks every node once.
     pub(crate) async fn ask(&mut self) -> Result<Vec<Seen>, Failure> {
         let known = std::mem::take(&mut self.open);
-        let asking = known.into_iter().map(async |(node, admin)| {
+        let asking = known.into_values().map(async |admin| {
             let address = admin.address().to_string();
-            let answer = timeout(PEER_WAIT, question(&admin)).await;
-            (node, address, answer, admin)
+            (address, question(&admin).await, admin)
         });
         let mut seen = Vec::new();
-        for (_, address, answer, admin) in join_all(asking).await {
+        for (address, answer, admin) in join_all(asking).await {
             // One that is silent is connected anew, at the address that others tell.
-            if let Ok(Ok(answer)) = answer {
+            if let Ok(answer) = answer {
                 seen.push(self.take(address, answer, admin));
             }
         }
         if seen.is_empty() {
-            let admin = self.nodes.admin().await?;
-            let address = admin.address().to_string();
-            let answer = question(&admin).await?;
-            seen.push(self.take(address, answer, admin));
+            seen = self.ask_endpoints().await?;
         }
         for _ in 0..ROUNDS_MAX {
             let unknown = unknown(&seen);
@@ -86,32 +89,76 @@ impl<'a> Cluster<'a> {
             let asking = unknown.into_iter().map(|line| self.ask_peer(line));
             for (node, address, answer) in join_all(asking).await {
                 match answer {
-                    Ok((answer, admin)) => seen.push(self.take(address, answer, admin)),
-                    Err(reason) => seen.push(Seen {
-                        node,
-                        address,
-                        answer: Err(reason),
-                    }),
+                    Ok((answer, admin)) => {
+                        self.silent.remove(&address);
+                        seen.push(self.take(address, answer, admin));
+                    }
+                    Err(reason) => {
+                        self.silent.insert(address.clone(), reason.clone());
+                        seen.push(Seen {
+                            node,
+                            address,
+                            answer: Err(reason),
+                        });
+                    }
                 }
             }
         }
         Ok(seen)
     }
 
-    async fn ask_peer(&self, line: RingNode) -> (u128, String, Result<(Answer, Admin), String>) {
-        let asked = timeout(PEER_WAIT, async {
-            let admin = self.nodes.admin_at(&line.address, PEER_WAIT).await?;
-            let answer = question(&admin).await?;
-            Ok::<_, Failure>((answer, admin))
+    /// Asks every node that the command line names: nodes that were meant to be one cluster and
+    /// are not show only so.
+    async fn ask_endpoints(&mut self) -> Result<Vec<Seen>, Failure> {
+        let asking = self.nodes.endpoints().iter().map(async |endpoint| {
+            let asked = async {
+                let admin = self.nodes.admin_at(endpoint, PEER_WAIT).await?;
+                Ok::<_, Failure>((question(&admin).await?, admin))
+            };
+            (endpoint, asked.await)
         });
-        let answer = match asked.await {
-            Ok(Ok((answer, _))) if answer.ring.node != line.node => {
-                let other = short(answer.ring.node);
-                Err(format!("another node, {other}, is at its address"))
+        let mut seen: Vec<Seen> = Vec::new();
+        let mut failed = None;
+        for (endpoint, asked) in join_all(asking).await {
+            match asked {
+                Ok((answer, admin)) => {
+                    let node = answer.ring.node;
+                    if seen.iter().all(|seen| seen.node != node) {
+                        seen.push(self.take(admin.address().to_string(), answer, admin));
+                    }
+                }
+                Err(failure) => {
+                    self.silent.insert(endpoint.clone(), failure.reason());
+                    failed = failed.or(Some(failure));
+                }
             }
-            Ok(answer) => answer.map_err(|failure| failure.reason()),
-            Err(_elapsed) => Err(format!("no answer within {} s", PEER_WAIT.as_secs())),
+        }
+        match failed {
+            Some(failure) if seen.is_empty() => Err(failure),
+            Some(_) | None => Ok(seen),
+        }
+    }
+
+    async fn ask_peer(&self, line: RingNode) -> (u128, String, Result<(Answer, Admin), String>) {
+        let asked = async {
+            let admin = self.nodes.admin_at(&line.address, PEER_WAIT).await?;
+            Ok::<_, Failure>((question(&admin).await?, admin))
         };
+        let last = self.silent.get(&line.address);
+        let asked = match last {
+            None => asked.await.map_err(|failure| failure.reason()),
+            Some(reason) => match timeout(AGAIN_WAIT, asked).await {
+                Ok(answer) => answer.map_err(|failure| failure.reason()),
+                Err(_elapsed) => Err(reason.clone()),
+            },
+        };
+        let answer = asked.and_then(|(answer, admin)| {
+            if answer.ring.node == line.node {
+                return Ok((answer, admin));
+            }
+            let other = short(answer.ring.node);
+            Err(format!("another node, {other}, is at its address"))
+        });
         (line.node, line.address, answer)
     }
 

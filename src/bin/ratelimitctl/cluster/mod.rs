@@ -13,7 +13,7 @@ mod slots;
 pub(crate) mod tests;
 
 pub(crate) use ask::{Cluster, find_node};
-pub(crate) use picture::{Answer, Counted, NodeLine, Picture, Seen};
+pub(crate) use picture::{NodeLine, Picture};
 pub(crate) use slots::{Range, Slots, moves, ranges};
 
 /// A node's id as it is printed everywhere.

@@ -161,7 +161,7 @@ fn states(nodes: &[NodeLine], answers: &[&Answer]) -> Vec<String> {
 
 /// Each node of which another does not know.
 fn strangers(nodes: &[NodeLine], answers: &[&Answer]) -> Vec<String> {
-    let mut lines = Vec::new();
+    let mut lines: Vec<String> = apart(answers).into_iter().collect();
     for answer in answers {
         let unknown: Vec<String> = nodes
             .iter()
@@ -174,6 +174,21 @@ fn strangers(nodes: &[NodeLine], answers: &[&Answer]) -> Vec<String> {
         }
     }
     lines
+}
+
+/// Two nodes of which neither knows of the other: probably two clusters.
+fn apart(answers: &[&Answer]) -> Option<String> {
+    let knows = |answer: &Answer, id| line_of(&answer.ring, id).is_some();
+    let first = answers.first()?;
+    let other = answers.iter().find(|other| {
+        let (one, two) = (first.ring.node, other.ring.node);
+        one != two && !knows(first, two) && !knows(other, one)
+    })?;
+    Some(format!(
+        "{} and {} are not of one cluster; was each started with --create?",
+        short(first.ring.node),
+        short(other.ring.node)
+    ))
 }
 
 /// Each node that serves fewer slots than it owns, or more, while none of them moves.

@@ -1,7 +1,9 @@
 use distributed_rate_limiter::client::{HandOff, NodeLoad, Ring, RingNode, Status};
 
-use super::picture::Rates;
+use super::picture::{Answer, Counted, Rates};
 use super::*;
+
+pub(crate) use super::picture::Seen;
 
 /// The view of `node`, of a cluster of `ids` at 10.0.0.1:7400 and so on.
 pub(crate) fn ring(node: u128, ids: &[u128], runs: &[(u16, u16, u16)]) -> Ring {
@@ -188,6 +190,19 @@ fn nodes_that_are_not_well_are_said_in_words() {
             &["00000001 grants nothing, its storage failed: no space left"],
         ),
     ]);
+}
+
+#[test]
+fn nodes_that_were_meant_to_be_one_cluster_and_are_not_are_found() {
+    let alone = |n: u128| answers(ring(n << 96, &[n << 96], &[(4096, 0, 0)]));
+    let picture = Picture::of(&[alone(1), alone(2)]);
+    let said = "00000001 and 00000002 are not of one cluster; was each started with --create?";
+    assert!(
+        picture.remarks.contains(&said.to_owned()),
+        "{:?}",
+        picture.remarks
+    );
+    assert!(!picture.agreed);
 }
 
 #[test]

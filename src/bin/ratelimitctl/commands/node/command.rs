@@ -152,7 +152,7 @@ impl Which {
     /// A connection to the node, and how it sees the cluster.
     async fn find(&self, nodes: &Nodes) -> Result<(Admin, Ring), Failure> {
         let Some(name) = &self.node else {
-            if nodes.count() > 1 {
+            if nodes.endpoints().len() > 1 {
                 let several = anyhow::anyhow!(
                     "several endpoints are named, and it is not said which node is meant"
                 );

@@ -111,8 +111,9 @@ fn line(ring: &Ring, total: u32) -> String {
         count += 1;
         moved = moved.saturating_add(hand_off.bytes);
     }
+    let word = if count == 1 { "hand-off" } else { "hand-offs" };
     format!(
-        "{}: {} of {} slots left, {count} hand-offs in progress, {} moved in them",
+        "{}: {} of {} slots left; {count} {word}, {} moved",
         short(ring.node),
         number(left),
         number(total.max(left)),
@@ -177,7 +178,7 @@ mod tests {
         ring.hand_offs = vec![hand_off; 2];
         assert_eq!(
             line(&ring, 2000),
-            "00000001: 1,365 of 2,000 slots left, 2 hand-offs in progress, 4.0 KiB moved in them"
+            "00000001: 1,365 of 2,000 slots left; 2 hand-offs, 4.0 KiB moved"
         );
         let mut still = Still::default();
         assert_eq!([0; 3].map(|_: u8| still.for_looks(&ring)), [0, 1, 2]);

@@ -93,6 +93,7 @@ fn apply(file: &Path, yes: bool, nodes: &Nodes, output: Output) -> Result<Exit, 
             let mut page = Page::new(false, None);
             shown.page(&mut page);
             output::say(page.text().trim_end());
+            shown.told = true;
         }
         confirm("Put this in force on the whole cluster?", yes, "--yes")?;
         let applied = admin.policy_apply(&next.text).await?;
@@ -168,6 +169,7 @@ impl Next {
         Ok(Shown {
             version: in_force.version,
             applied: false,
+            told: false,
             changes: difference(&now.value, &self.set),
         })
     }
@@ -180,6 +182,9 @@ struct Shown {
     version: u64,
     applied: bool,
     changes: Vec<PolicyChange>,
+    /// The person has read the changes when asked about them.
+    #[serde(skip)]
+    told: bool,
 }
 
 impl View for Shown {
@@ -191,7 +196,8 @@ impl View for Shown {
             ));
             return;
         }
-        for change in &self.changes {
+        let untold = if self.told { &[][..] } else { &self.changes };
+        for change in untold {
             let name = change.policy.as_deref().unwrap_or("settings of all");
             let heading = match change.change {
                 Kind::Added => page.tone(Tone::Good, &format!("+ {name}")),
@@ -223,6 +229,7 @@ mod tests {
         let mut shown = Shown {
             version: 4,
             applied: false,
+            told: false,
             changes: vec![
                 change(None, Kind::Changed, "max_policies 1 → 2"),
                 change(Some("a"), Kind::Added, "limit 1/s"),
@@ -239,6 +246,8 @@ mod tests {
         assert_eq!(text(&shown), listed);
         shown.applied = true;
         assert_eq!(text(&shown), format!("{listed}in force as version 4\n"));
+        shown.told = true;
+        assert_eq!(text(&shown), "in force as version 4\n");
         let json = serde_json::to_value(&shown).unwrap();
         assert_eq!(json["changes"][1]["change"], "added");
         shown.changes.clear();

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use distributed_rate_limiter::limiter::policy::{Limits, Policy, PolicySet};
+use distributed_rate_limiter::limiter::policy::{Durability, Limits, OnFailure, Policy, PolicySet};
 use serde::Serialize;
 
 use crate::output::{number, printable};
@@ -76,9 +76,16 @@ fn settings(now: &PolicySet, next: &PolicySet) -> Vec<String> {
 }
 
 fn added(policy: &Policy) -> Vec<String> {
-    let plain = Policy::new(policy.limits.clone());
     let mut details = vec![format!("limit {}", policy.limits)];
-    details.extend(modes(&plain, policy));
+    if policy.on_failure != OnFailure::default() {
+        details.push(format!("on_failure {}", policy.on_failure.as_str()));
+    }
+    if policy.durability != Durability::default() {
+        details.push(format!("durability {}", policy.durability.as_str()));
+    }
+    if policy.shadow {
+        details.push("shadow: it counts and denies nothing".to_owned());
+    }
     let overrides = policy.exact.len().saturating_add(policy.prefixes.len());
     match u64::try_from(overrides).unwrap_or(u64::MAX) {
         0 => {}
@@ -182,7 +189,7 @@ mod tests {
                 "",
                 "[policy.b]\nlimit = \"1/s\"\ndurability = \"fsync\"\nshadow = true\n[policy.b.override]\nx = \"2/s\"",
                 &[
-                    "Added b: limit 1/s; durability process → fsync; shadow false → true: it counts and denies nothing; 1 override",
+                    "Added b: limit 1/s; durability fsync; shadow: it counts and denies nothing; 1 override",
                 ],
             ),
             (

@@ -121,10 +121,10 @@ impl ShownNode {
             number(self.slots),
             known(self.keys, number),
             known(self.checks_per_second, number),
-            if self.answers {
-                percent(proxied, asked)
-            } else {
-                "?".to_owned()
+            match (self.answers, asked) {
+                (false, _) => "?".to_owned(),
+                (true, 0) => "-".to_owned(),
+                (true, asked) => percent(proxied, asked),
             },
             known(self.unsynced_commits, number),
             known(self.round_trip_us, round_trip),
@@ -198,7 +198,11 @@ impl View for Drawn {
         if self.remarks.is_empty() {
             return;
         }
-        page.heading("not as it should be");
+        page.heading(if self.hand_offs.is_empty() {
+            "not as it should be"
+        } else {
+            "not as it should be, or not yet: slots are moving"
+        });
         for remark in &self.remarks {
             page.line(&page.tone(Tone::Bad, remark));
         }

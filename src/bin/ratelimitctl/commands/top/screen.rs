@@ -131,7 +131,10 @@ fn cells(node: &NodeLine) -> Vec<String> {
         number(rates.checks),
         number(rates.grants),
         number(rates.denials),
-        percent(rates.proxied, asked),
+        match asked {
+            0 => "-".to_owned(),
+            asked => percent(rates.proxied, asked),
+        },
         number(rates.degraded),
     ]);
     cells
@@ -166,7 +169,7 @@ mod tests {
     use ratatui::backend::TestBackend;
 
     use super::*;
-    use crate::cluster::tests::{change, healthy};
+    use crate::cluster::tests::{Seen, change, healthy};
 
     /// The lines of a terminal of this size.
     fn drawn(screen: &Screen, width: u16, height: u16) -> Vec<String> {
@@ -181,7 +184,7 @@ mod tests {
         .collect()
     }
 
-    fn of(all: &[crate::cluster::Seen]) -> Screen {
+    fn of(all: &[Seen]) -> Screen {
         Screen {
             picture: Some(Picture::of(all)),
             trouble: None,
