@@ -9,15 +9,16 @@ use std::time::Duration;
 use tokio::runtime::Builder;
 
 use super::clock;
+use super::cluster::{Membership, Part, birth, set_of};
 use super::engine::Engine;
 use super::error::StartError;
-use super::forward::{Clustered, Forwarder, PeerSetup, Waits};
-use super::start::EngineOptions;
+use super::forward::Clustered;
+use super::start::{Birth, EngineOptions};
 use super::upkeep::{Checkpoints, UpkeepThread};
 use crate::config::AfterPowerLoss;
 use crate::limiter::policy::PolicySet;
 use crate::protocol::error::WireError;
-use crate::server::{Bounds, Server};
+use crate::server::{Bounds, PeerDoor, Server};
 use crate::transport::endpoint::{ServerSetup, bind};
 use crate::transport::tls::{ClientAuth, Credentials};
 
@@ -98,6 +99,17 @@ impl NodeOptions {
         }
     }
 
+    fn part(&self, address: SocketAddr) -> Part<'_> {
+        let advertise = self.advertise.clone();
+        Part {
+            credentials: &self.credentials,
+            advertise: advertise.unwrap_or_else(|| address.to_string()),
+            join: &self.join,
+            weight: self.weight,
+            hand_off_bytes_per_second: self.hand_off_bytes_per_second,
+        }
+    }
+
     fn bounds(&self) -> Bounds {
         Bounds {
             connections_max: self.max_connections,
@@ -111,12 +123,12 @@ impl NodeOptions {
 #[derive(Debug)]
 pub struct Node {
     engine: Arc<Engine>,
-    /// The way to other nodes' limiters.
-    forwarder: Arc<Forwarder>,
     address: SocketAddr,
     upkeep: UpkeepThread,
+    membership: Membership,
     server: Arc<Server<Clustered<Engine>>>,
     workers: Vec<JoinHandle<()>>,
+    drain_timeout: Duration,
 }
 
 impl Node {
@@ -125,9 +137,6 @@ impl Node {
     /// # Errors
     /// [`StartError`]; nothing serves then.
     pub fn start(options: &NodeOptions, policies: &PolicySet) -> Result<Self, StartError> {
-        if !options.join.is_empty() {
-            return Err(StartError::CannotJoin);
-        }
         let auth = if options.insecure {
             ClientAuth::Optional
         } else {
@@ -146,10 +155,14 @@ impl Node {
             .first()
             .and_then(|socket| socket.local_addr().ok())
             .unwrap_or(options.listen);
+        let part = options.part(address);
+        let birth = birth(&part, options.data_dir.as_deref())?;
         let engine = Engine::open(
             &EngineOptions {
                 data_dir: options.data_dir.clone(),
-                create: options.create,
+                // To join is to begin in a new directory.
+                create: options.create || matches!(birth, Birth::Joins { .. }),
+                birth,
                 keys_max: options.max_keys,
                 bytes_max: options.max_memory_bytes,
                 sync_interval: options.sync_interval,
@@ -165,20 +178,22 @@ impl Node {
         };
         let upkeep =
             UpkeepThread::start(Arc::clone(&engine), checkpoints).map_err(StartError::Thread)?;
-        let setup_of_peers = PeerSetup::of_node(&options.credentials);
-        let setup_of_peers = setup_of_peers.map_err(StartError::Credentials)?;
-        let forwarder = Forwarder::new(engine.about.node, setup_of_peers, Waits::default());
-        let forwarder = Arc::new(forwarder);
-        let clustered = Clustered::new(Arc::clone(&engine), Arc::clone(&forwarder));
-        let server = Server::new(Arc::new(clustered), options.bounds(), clock::mono_now);
+        let membership = Membership::start(&engine, &part, policies)?;
+        let cluster = Arc::clone(&membership.cluster);
+        let service = Clustered::new(Arc::clone(&engine), Arc::clone(&cluster.forwarder));
+        engine.cluster.get_or_init(|| cluster);
+        let server = Server::new(Arc::new(service), options.bounds(), clock::mono_now);
+        let door: Arc<dyn PeerDoor> = Arc::clone(&membership.door) as _;
+        server.open_to_peers(door);
         let workers = Vec::with_capacity(count);
         let mut node = Self {
             engine,
-            forwarder,
             address,
             upkeep,
+            membership,
             server,
             workers,
+            drain_timeout: options.drain_timeout,
         };
         for (n, socket) in sockets.into_iter().enumerate() {
             let runtime = Builder::new_current_thread().enable_all().build();
@@ -203,25 +218,30 @@ impl Node {
         self.address
     }
 
-    /// Puts another set of policies in force. Counts stay with the names of the policies.
+    /// Says what the node's policy file holds now. A node that is alone in its cluster puts it in
+    /// force; in a cluster of several, the set of the cluster stays in force until one is applied.
+    /// Counts stay with the names of the policies.
     ///
     /// # Errors
-    /// [`StartError::Policies`]; the old set stays in force.
+    /// [`StartError::Policies`]; nothing has changed.
     pub fn set_policies(&self, policies: &PolicySet) -> Result<(), StartError> {
-        Ok(self
-            .engine
-            .policies
-            .replace(policies, &self.engine.table.shapes)?)
+        let file = set_of(policies)?;
+        let cluster = &self.membership.cluster;
+        cluster.policies(&self.engine, |sets| sets.file_changed(file));
+        Ok(())
     }
 
-    /// Stops: takes no new requests, answers those it has read, for at most `drain`, then commits
-    /// and syncs all counts. Blocks until all is done.
+    /// Stops: hands its slots to other nodes, for at most the drain timeout; then takes no new
+    /// requests, answers those it has read, for at most `drain`, and commits and syncs all counts.
+    /// Blocks until all is done.
     ///
     /// # Errors
     /// [`WireError::StorageFailed`]: what was granted last may not survive power loss.
     pub fn stop(mut self, drain: Duration) -> Result<(), WireError> {
+        self.membership.drain(self.drain_timeout);
         self.server.shutdown(drain);
         self.join();
+        self.membership.stop();
         self.upkeep.stop();
         let runtime = Builder::new_current_thread()
             .build()

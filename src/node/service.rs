@@ -2,6 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
+use super::cluster::{self, Cluster};
 use super::engine::{Counts, Engine, Mode};
 use super::forward::Local;
 use super::policies::ActivePolicy;
@@ -127,10 +128,34 @@ impl Engine {
             | AdminRequest::Owner(_)
             | AdminRequest::Node(_)
             | AdminRequest::PolicyFile
-            | AdminRequest::PolicyApply(_) => AdminResponse::Failed(WireError::Unavailable),
+            | AdminRequest::PolicyApply(_) => match self.cluster.get() {
+                Some(cluster) => self.cluster_request(cluster, request),
+                None => AdminResponse::Failed(WireError::Unavailable),
+            },
             AdminRequest::Client(_) => AdminResponse::Failed(WireError::Malformed {
                 reason: "a client's request is not an admin's".into(),
             }),
+        }
+    }
+
+    fn cluster_request(&self, cluster: &Cluster, request: &AdminRequest<'_>) -> AdminResponse {
+        match request {
+            AdminRequest::Ring => AdminResponse::Ring(Box::new(cluster::ring(self, cluster))),
+            AdminRequest::Owner(key) => AdminResponse::Owner(cluster::owner(self, cluster, key)),
+            AdminRequest::Node(command) => cluster.node_command(command),
+            AdminRequest::PolicyFile => {
+                AdminResponse::PolicyFile(cluster.policies_in_force().to_admin())
+            }
+            AdminRequest::PolicyApply(text) => match cluster.apply_policies(self, text) {
+                Ok(applied) => AdminResponse::Applied(applied),
+                Err(error) => AdminResponse::Failed(WireError::Malformed {
+                    reason: error.to_string(),
+                }),
+            },
+            AdminRequest::Client(_)
+            | AdminRequest::Inspect(_)
+            | AdminRequest::Policies
+            | AdminRequest::Status => AdminResponse::Failed(WireError::Unavailable),
         }
     }
 
@@ -267,6 +292,15 @@ pub(super) enum Undone {
     NotServed,
     /// For this reason.
     Refused(WireError),
+}
+
+impl From<Undone> for WireError {
+    fn from(undone: Undone) -> Self {
+        match undone {
+            Undone::NotServed => Self::Unavailable,
+            Undone::Refused(error) => error,
+        }
+    }
 }
 
 impl From<WireError> for Undone {

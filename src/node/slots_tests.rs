@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::engine::Engine;
 use super::slots::{Installation, NewState};
-use super::start::EngineOptions;
+use super::start::{Birth, EngineOptions};
 use crate::config::AfterPowerLoss;
 use crate::limiter::policy::{Durability, Limit, Policy, PolicySet};
 use crate::limiter::transfer::{Row, Staging};

@@ -234,8 +234,9 @@ fn bulk_requests_keep_their_bytes() {
             BulkRequest::Rest {
                 ballot: EPOCH,
                 slots: vec![(9, position())],
+                copied: true,
             },
-            "0a00000001ac02010109ac020105",
+            "0b00000001ac02010109ac02010501",
         ),
         (BulkRequest::Policies, "0100000002"),
     ];

@@ -85,6 +85,7 @@ fn a_full_chunk_of_rows_fits_its_frame() {
     let rest = BulkRequest::Rest {
         ballot: at.epoch,
         slots: (0..4096).map(|slot| (slot, at)).collect(),
+        copied: false,
     };
     frame.clear();
     encode_within(BULK_FRAME_BYTES_MAX, &rest, &mut frame).unwrap();

@@ -9,6 +9,7 @@ use std::sync::atomic::AtomicU64;
 
 use super::control::{Control, Done};
 use super::pull::Pull;
+use crate::node::clock;
 use crate::node::peer_wire::ownership_frames;
 use crate::node::slots::{Installation, NewState};
 use crate::ownership::event::{Effect, Event, Installed, Origin, TaskId};
@@ -23,7 +24,7 @@ impl Control {
     pub(super) async fn ownership(&mut self, event: Event) {
         let mut events = VecDeque::from([event]);
         while let Some(event) = events.pop_front() {
-            let effects = self.ownership.step(self.now(), event);
+            let effects = self.ownership.step(clock::mono_now(), event);
             for effect in effects {
                 events.extend(self.carry_out(effect).await);
             }

@@ -123,6 +123,12 @@ impl Cluster {
         Ok(applied)
     }
 
+    /// Does what the policy room wants at the start.
+    pub(super) fn begin_policies(&self, engine: &Engine, effects: Vec<PolicyEffect>) {
+        self.enforce(engine, effects);
+        self.forwarder.set_policies(self.policies_in_force().hash);
+    }
+
     fn enforce(&self, engine: &Engine, effects: Vec<PolicyEffect>) -> bool {
         let mut changed = false;
         for effect in effects {

@@ -251,7 +251,7 @@ impl Control {
             from: it.from.0,
             to: it.to.0,
             slots: u32::try_from(it.slots).unwrap_or(u32::MAX),
-            step: step(it.stage).to_owned(),
+            step: step(it.step).to_owned(),
             bytes,
         });
         self.cluster.show(View {
@@ -290,5 +290,6 @@ const fn step(stage: Stage) -> &'static str {
         Stage::Fetch => "fetch",
         Stage::Install => "install",
         Stage::Accept => "accept",
+        Stage::Finish => "finish",
     }
 }

@@ -12,7 +12,8 @@ use quinn::ClientConfig;
 use crate::client::peer::{PeerClient, PeerRequest};
 use crate::client::{CheckError, Greeting};
 use crate::protocol::client::ResponseBody;
-use crate::protocol::hello::ALPN_CLIENT;
+use crate::node::peers::{Own, requests_answer};
+use crate::protocol::hello::ALPN_PEER;
 use crate::transport::CertError;
 use crate::transport::endpoint::client_config;
 use crate::transport::tls::Credentials;
@@ -28,15 +29,17 @@ pub(crate) struct PeerSetup {
 }
 
 impl PeerSetup {
-    /// As a client of the other nodes, with this node's certificate: what it asks may then be passed
-    /// on. A node of a cluster says another hello, on `drl-peer/1`.
+    /// As the node `own`: what it asks is not passed on again.
     ///
     /// # Errors
     /// [`CertError`], if the credentials cannot be used.
-    pub(crate) fn of_node(credentials: &Credentials) -> Result<Self, CertError> {
+    pub(crate) fn of_peer(credentials: &Credentials, own: &Own) -> Result<Self, CertError> {
         Ok(Self {
-            config: client_config(credentials, ALPN_CLIENT)?,
-            greeting: Greeting::of_client(),
+            config: client_config(credentials, ALPN_PEER)?,
+            greeting: Greeting {
+                hello: own.requests_hello().into(),
+                answer: requests_answer,
+            },
         })
     }
 }

@@ -133,13 +133,15 @@ impl Credentials {
         self.identity.as_ref().map(|identity| identity.role)
     }
 
-    /// The key under which a node's stateless resets are recognised; `None` without a certificate.
+    /// The name in the certificate, if there is one.
     #[cfg(feature = "server")]
     pub(crate) fn name(&self) -> Option<String> {
         let own = self.identity.as_ref()?.key.cert.first()?;
         crate::transport::role::name_of_certificate(own)
     }
 
+    /// The key under which a node's stateless resets are recognised; `None` without a certificate.
+    #[cfg(feature = "server")]
     pub(crate) fn reset_key(&self) -> Option<ring::hmac::Key> {
         let identity = self.identity.as_ref();
         identity.map(|identity| identity.reset_key.clone())
