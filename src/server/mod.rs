@@ -28,6 +28,8 @@ mod service;
 mod stream;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(crate) use tests::toy::Toy;
 
 pub(crate) use bounds::Bounds;
 pub(crate) use peer_door::{PeerDoor, Stranger, Visit, Visited, Visitor};

@@ -127,8 +127,10 @@ impl Door {
             stream,
             buffer: FrameBuffer::default(),
         };
+        let mut ours = false;
         let admitted = match incoming.next::<PeerHello>().await {
             Ok(hello) => {
+                ours = self.admission.is_own_introduction(&hello);
                 let admitted = self.admission.admit(&hello, certificate_name(connection));
                 admitted.map(|(known, version)| (known, hello.purpose, version))
             }
@@ -144,8 +146,10 @@ impl Door {
                 Ok((known, purpose, send, incoming))
             }
             Err(refusal) => {
-                self.admission
-                    .refused(&connection.remote_address(), &refusal);
+                if !ours {
+                    let peer = connection.remote_address();
+                    self.admission.refused(&peer, &refusal);
+                }
                 answer(&mut send, &Err(refusal)).await?;
                 // Closing at once would overtake the answer.
                 if send.finish().is_ok() {
