@@ -17,11 +17,13 @@
 //! roster says, and a node id to the highest boot counter that was seen.
 
 mod admission;
+mod arrivals;
 mod backoff;
 mod bulk;
 mod counts;
 mod dial;
 mod door;
+mod event;
 mod join;
 mod net;
 mod outgoing;
@@ -35,6 +37,7 @@ pub(crate) use bulk::{BulkError, BulkReader, BulkSender, Fetcher};
 pub(crate) use counts::PeerCounts;
 pub(crate) use dial::DialError;
 pub(crate) use door::Door;
+pub(crate) use event::PeerEvent;
 pub(crate) use join::{JoinError, Joined, Joiner, join};
-pub(crate) use net::{PeerEvent, PeerNet};
+pub(crate) use net::PeerNet;
 pub(crate) use own::{ClusterIdentity, Own, requests_answer};

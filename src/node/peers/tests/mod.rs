@@ -115,7 +115,7 @@ impl TestNode {
         answered.recv().await.unwrap()
     }
 
-    async fn knows(&mut self, others: &[&TestNode]) {
+    async fn knows(&mut self, others: &[&Self]) {
         let targets = others
             .iter()
             .map(|it| (it.id, it.address.clone()))
