@@ -11,7 +11,7 @@
 //!   is let in, and passes on what they send, by one bounded queue. When that is full, nothing more
 //!   is read.
 //! - [`Fetcher`] opens bulk streams from wherever they are needed.
-//! - [`join`] makes a node without a cluster one of a cluster.
+//! - [`join()`] makes a node without a cluster one of a cluster.
 //!
 //! Who a peer is, is decided by its certificate: the name in it belongs to one node id, as the
 //! roster says, and a node id to the highest boot counter that was seen.

@@ -1,11 +1,20 @@
 //! Sessions: both ends can talk, and nothing outlives the connections that it belongs to.
 
-use super::{PeerEvent, TestNode, couple, free_address};
+use super::{CLUSTER, PeerEvent, TestNode, couple, credentials, free_address, name};
+use crate::membership::identity::{Address, Identity};
 use crate::membership::roster::Roster;
+use crate::membership::swim::PACKET_BYTES_MAX;
+use crate::node::peers::{Own, requests_answer};
+use crate::protocol::client::{
+    Ask, PolicyRef, Request, RequestBody, Response, ResponseBody, Target,
+};
+use crate::protocol::frame::{FrameBuffer, decode, encode};
 use crate::protocol::ownership::WireMessage;
-use crate::protocol::peer::PeerFrame;
+use crate::protocol::peer::{PeerAnswer, PeerFrame, PeerRefusal};
+use crate::transport::Role;
 use crate::transport::certs::Authority;
-use crate::types::NodeId;
+use crate::transport::endpoint::{client_endpoint, peer_config};
+use crate::types::{BootCounter, NodeId};
 
 #[tokio::test]
 async fn two_nodes_talk_both_ways_in_order_and_gossip() {
@@ -25,7 +34,7 @@ async fn two_nodes_talk_both_ways_in_order_and_gossip() {
             .await
     );
     assert_eq!(two.heard().await, "1 gossips [1, 2]");
-    let longest = vec![0; crate::membership::swim::PACKET_BYTES_MAX];
+    let longest = vec![0; PACKET_BYTES_MAX];
     assert!(two.tell(|net| net.send_datagram(NodeId(1), longest)).await);
     assert!(one.heard().await.starts_with("2 gossips"));
     assert!(
@@ -65,7 +74,7 @@ async fn a_node_finds_others_by_seeds_of_which_one_is_itself_and_one_is_nobody()
     let seeds = vec![
         free_address(),
         two.address.clone(),
-        crate::membership::identity::Address::new(&by_name).unwrap(),
+        Address::new(&by_name).unwrap(),
     ];
     two.tell(|net| net.set_seeds(seeds)).await;
     assert_eq!(two.heard().await, "connected 1");
@@ -176,4 +185,55 @@ async fn three_nodes_that_start_at_once_are_all_in_session() {
         let expected: Vec<_> = others.map(|id| format!("connected {id}")).collect();
         assert_eq!(heard.as_slice(), expected);
     }
+}
+
+#[tokio::test]
+async fn a_node_that_comes_to_ask_is_served_like_a_client() {
+    let authority = Authority::create("test").unwrap();
+    let one = TestNode::start(&authority, 1);
+    let two = Own {
+        cluster: CLUSTER,
+        identity: Identity::new(NodeId(2), free_address(), BootCounter(1)),
+        in_flight_max: 1,
+    };
+    let config = peer_config(&credentials(&authority, Role::Node, &name(2))).unwrap();
+    let to = one.address.as_str().parse().unwrap();
+    let endpoint = client_endpoint(to).unwrap();
+    let connecting = endpoint.connect_with(config, to, "127.0.0.1").unwrap();
+    let (mut send, mut receive) = connecting.await.unwrap().open_bi().await.unwrap();
+    let request = Request {
+        id: 5,
+        deadline_ms: 60_000,
+        body: RequestBody::Check(vec![Ask {
+            target: Target {
+                policy: PolicyRef::Named("free"),
+                key: "k",
+            },
+            cost: 1,
+        }]),
+    };
+    let mut bytes = two.requests_hello();
+    encode(&request, &mut bytes).unwrap();
+    send.write_all(&bytes).await.unwrap();
+    let mut buffer = FrameBuffer::default();
+    let mut frames = Vec::new();
+    while frames.len() < 2 {
+        let piece = receive.read_chunk(usize::MAX, true).await.unwrap().unwrap();
+        buffer.push(&piece.bytes);
+        while let Some(frame) = buffer.take().unwrap() {
+            frames.push(frame.to_vec());
+        }
+    }
+    let welcome = requests_answer(&frames[0]).unwrap().unwrap();
+    assert_eq!((welcome.node, welcome.in_flight_max), (1, 100));
+    assert_eq!(welcome.key_secret, [0; 16]);
+    let response: Response = decode(&frames[1]).unwrap();
+    assert_eq!(response.id, 5);
+    assert!(matches!(response.body, ResponseBody::Decisions(answers) if answers[0].is_ok()));
+
+    let refusal = PeerRefusal::OtherCluster { cluster: 77 };
+    let mut answer = Vec::new();
+    encode(&PeerAnswer::Err(refusal), &mut answer).unwrap();
+    let told = requests_answer(&answer[4..]).unwrap().unwrap_err();
+    assert!(told.to_string().contains("[cluster] join"), "{told}");
 }
