@@ -17,7 +17,7 @@ pub(crate) enum SwimEvent {
         /// The packet.
         bytes: Vec<u8>,
     },
-    /// There is a connection to this node: tell it that we are here, until it answers.
+    /// There is a new connection to this node: it lives; tell it that we are here, until it answers.
     Announce {
         /// Whom; as it has introduced itself on the connection.
         to: Identity,

@@ -52,3 +52,9 @@ pub(super) fn read(bytes: &[u8]) -> Option<Packet> {
         mentioned,
     })
 }
+
+/// Whether a packet tells its receiver that it is taken for dead.
+pub(super) fn is_notice_of_death(bytes: &[u8]) -> bool {
+    let header = postcard::take_from_bytes::<Header<Identity>>(bytes);
+    header.is_ok_and(|(header, _)| header.message == Message::TurnUndead)
+}

@@ -186,6 +186,7 @@ impl Swim {
         if to.node == self.identity().node {
             return;
         }
+        self.vouch(&to, out);
         if self.announced.is_empty() {
             self.alarms
                 .set(now.plus(ANNOUNCE_AGAIN), Alarm::AnnounceAgain);
@@ -194,6 +195,25 @@ impl Swim {
         }
         self.announced.insert(to.node, (to.clone(), 1));
         self.tolerate(|foca, out| foca.announce(to, out), out);
+    }
+
+    /// A node that has just introduced itself lives, whatever was suspected. It may not have heard of
+    /// the suspicion while its connections were cut, so it is cleared in its stead.
+    fn vouch(&mut self, who: &Identity, out: &mut Outbox) {
+        let suspect = self.foca.iter_members().find(|it| {
+            let id = it.id();
+            id.node == who.node && id.boot == who.boot && it.state() == State::Suspect
+        });
+        let Some((id, incarnation)) = suspect.map(|it| (it.id().clone(), it.incarnation())) else {
+            return;
+        };
+        if let Some(next) = incarnation.checked_add(1) {
+            let alive = Member::new(id, next, State::Alive);
+            self.tolerate(
+                |foca, out| foca.apply_many(std::iter::once(alive), true, out),
+                out,
+            );
+        }
     }
 
     fn announce_again(&mut self, now: MonoTime, out: &mut Outbox) {
@@ -281,7 +301,12 @@ impl Swim {
 
     /// All that came of a step, and how the members have changed.
     fn effects(&mut self, out: Outbox) -> Vec<SwimEffect> {
-        let sends = out.sends.into_iter();
+        // When the time of a suspect that has answered is over, the library leaves it alive and yet
+        // tells it that it is dead, upon which it would come back under a new identity.
+        let is_lively = |to: &Identity| self.foca.iter_members().any(|it| it.id() == to);
+        let mut sends = out.sends;
+        sends.retain(|(to, bytes)| !(packet::is_notice_of_death(bytes) && is_lively(to)));
+        let sends = sends.into_iter();
         let mut effects: Vec<_> = sends
             .map(|(to, bytes)| SwimEffect::Send { to, bytes })
             .collect();

@@ -30,9 +30,9 @@ pub(crate) mod routes;
 
 #[cfg(test)]
 mod golden;
-#[cfg(all(test, feature = "server"))]
+#[cfg(test)]
 mod peer_golden;
-#[cfg(all(test, feature = "server"))]
+#[cfg(test)]
 mod peer_tests;
 #[cfg(test)]
 mod tests;

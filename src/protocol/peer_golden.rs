@@ -1,4 +1,5 @@
 //! Every message between nodes byte for byte: a vector that changes is a wire format that broke.
+#![cfg(feature = "server")]
 
 use serde::Serialize;
 

@@ -1,4 +1,5 @@
 //! Messages between nodes, from any bytes and at their bounds.
+#![cfg(feature = "server")]
 
 use proptest::collection::vec;
 use proptest::prelude::*;

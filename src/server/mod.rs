@@ -32,6 +32,8 @@ mod service;
 mod stream;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(crate) use tests::toy::Toy;
 
 pub(crate) use bounds::Bounds;
 pub(crate) use connection::serve_requests;

@@ -53,6 +53,33 @@ fn a_lost_connection_shortens_the_wait_and_accuses_nobody_wrongly() {
 }
 
 #[test]
+fn a_node_that_connects_again_in_time_is_not_declared_down() {
+    let pairs = [(NodeId(1), NodeId(2)), (NodeId(2), NodeId(1))];
+    for seed in 1..=10 {
+        let mut network = Network::new(2, 0, seed);
+        assert!(network.run(15, Network::agrees));
+        network.cut.extend(pairs);
+        for (node, lost) in pairs {
+            network.step(node, SwimEvent::Doubt { node: lost });
+        }
+        // Longer than news are passed on, so that neither hears what the other thinks.
+        assert!(!network.run(2, |it| !it.downs.is_empty()));
+        network.cut.clear();
+        for (node, to) in pairs {
+            let to = identity(to.0, 1);
+            network.step(node, SwimEvent::Announce { to });
+        }
+        network.run(20, |_| false);
+        assert_eq!(network.downs, [], "seed {seed}");
+        for (node, other) in pairs {
+            let seen = network.node(node.0).liveness(other);
+            assert_eq!(seen, Some(Liveness::Up), "seed {seed}");
+            assert_eq!(network.node(node.0).identity().renewal, 0);
+        }
+    }
+}
+
+#[test]
 fn no_healthy_node_is_declared_down_while_one_message_in_twenty_is_lost() {
     for seed in 1..=3 {
         let mut network = Network::new(10, 50, seed);
@@ -62,6 +89,9 @@ fn no_healthy_node_is_declared_down_while_one_message_in_twenty_is_lost() {
         assert!(network.agrees());
         // It was close: some were suspected, and said in time that they live.
         assert!(network.suspicions > 0, "seed {seed}");
+        for node in 1..=10 {
+            assert_eq!(network.node(node).identity().renewal, 0);
+        }
     }
 }
 

@@ -108,6 +108,11 @@ impl Admission {
         Ok((known, version))
     }
 
+    /// Whether this node itself has come to its own door, as it does if it is among its seeds.
+    pub(super) fn is_own_introduction(&self, hello: &PeerHello) -> bool {
+        hello.purpose == Purpose::Join && *hello == self.own.hello(Purpose::Join)
+    }
+
     /// Whether a node that answers with `welcome` is what it says.
     pub(super) fn recognise(
         &self,

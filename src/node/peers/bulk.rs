@@ -54,6 +54,7 @@ pub(crate) struct BulkSender {
     stream: SendStream,
     frame: Vec<u8>,
     sent_bytes: u64,
+    finished: bool,
 }
 
 impl BulkSender {
@@ -62,6 +63,7 @@ impl BulkSender {
             stream,
             frame: Vec::new(),
             sent_bytes: 0,
+            finished: false,
         }
     }
 
@@ -92,6 +94,7 @@ impl BulkSender {
     /// [`BulkError`].
     pub(crate) async fn finish(mut self, last: &BulkChunk<'_>) -> Result<(), BulkError> {
         self.send(last).await?;
+        self.finished = true;
         self.stream.finish().map_err(|_closed| BulkError::CutOff)
     }
 
@@ -103,8 +106,11 @@ impl BulkSender {
 
 impl Drop for BulkSender {
     fn drop(&mut self) {
-        // Fails if it was finished, or is gone already.
-        drop(self.stream.reset(CloseCode::Interrupted.number()));
+        // By itself, a stream that is dropped ends as if it were whole.
+        if !self.finished {
+            // Fails only if it is gone, which is as good.
+            drop(self.stream.reset(CloseCode::Interrupted.number()));
+        }
     }
 }
 

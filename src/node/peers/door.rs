@@ -11,6 +11,7 @@ use tokio::time::timeout;
 use super::admission::{Admission, Known};
 use super::bulk::BulkSender;
 use super::counts::{Refused, add};
+use super::event::PeerEvent;
 use super::session::Arrival;
 use crate::protocol::bulk::{BULK_FRAME_BYTES_MAX, BulkRequest};
 use crate::protocol::frame::{FRAME_BYTES_MAX, FrameBuffer, decode, encode};
@@ -19,6 +20,7 @@ use crate::server::{PeerDoor, Stranger, Visit, Visited, Visitor};
 use crate::transport::CloseCode;
 use crate::transport::endpoint::widen_for_peer;
 use crate::transport::tls::certificate_name;
+use crate::types::NodeId;
 
 /// How long a connection may stay without a hello, and a bulk stream without its request.
 const HELLO_WAIT_MAX: Duration = Duration::from_secs(5);
@@ -127,8 +129,10 @@ impl Door {
             stream,
             buffer: FrameBuffer::default(),
         };
+        let mut ours = false;
         let admitted = match incoming.next::<PeerHello>().await {
             Ok(hello) => {
+                ours = self.admission.is_own_introduction(&hello);
                 let admitted = self.admission.admit(&hello, certificate_name(connection));
                 admitted.map(|(known, version)| (known, hello.purpose, version))
             }
@@ -144,8 +148,10 @@ impl Door {
                 Ok((known, purpose, send, incoming))
             }
             Err(refusal) => {
-                self.admission
-                    .refused(&connection.remote_address(), &refusal);
+                if !ours {
+                    let peer = connection.remote_address();
+                    self.admission.refused(&peer, &refusal);
+                }
                 answer(&mut send, &Err(refusal)).await?;
                 // Closing at once would overtake the answer.
                 if send.finish().is_ok() {
@@ -204,12 +210,12 @@ impl Door {
     }
 
     /// Gossip is dropped rather than waited for.
-    fn pass_datagram(&self, from: crate::types::NodeId, bytes: Vec<u8>) {
+    fn pass_datagram(&self, from: NodeId, bytes: Vec<u8>) {
         let counters = &self.admission.counters;
         add(&counters.datagrams_received);
         if self
             .arrivals
-            .try_send(Arrival::Datagram { from, bytes })
+            .try_send(Arrival::Event(PeerEvent::Datagram { from, bytes }))
             .is_err()
         {
             add(&counters.datagrams_dropped);
@@ -232,12 +238,12 @@ impl Door {
                 counters.refused(Refused::Malformed, &peer, reason);
                 return Some(CloseCode::BadFrame);
             };
-            let arrival = Arrival::Bulk {
+            let event = PeerEvent::Bulk {
                 from: known.identity.node,
                 request,
                 chunks: BulkSender::new(send),
             };
-            self.pass(arrival).await?;
+            self.pass(Arrival::Event(event)).await?;
         }
         None
     }

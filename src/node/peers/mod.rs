@@ -11,17 +11,19 @@
 //!   is let in, and passes on what they send, by one bounded queue. When that is full, nothing more
 //!   is read.
 //! - [`Fetcher`] opens bulk streams from wherever they are needed.
-//! - [`join`] makes a node without a cluster one of a cluster.
+//! - [`join()`] makes a node without a cluster one of a cluster.
 //!
 //! Who a peer is, is decided by its certificate: the name in it belongs to one node id, as the
 //! roster says, and a node id to the highest boot counter that was seen.
 
 mod admission;
+mod arrivals;
 mod backoff;
 mod bulk;
 mod counts;
 mod dial;
 mod door;
+mod event;
 mod join;
 mod net;
 mod outgoing;
@@ -35,6 +37,7 @@ pub(crate) use bulk::{BulkError, BulkReader, BulkSender, Fetcher};
 pub(crate) use counts::PeerCounts;
 pub(crate) use dial::DialError;
 pub(crate) use door::Door;
+pub(crate) use event::PeerEvent;
 pub(crate) use join::{JoinError, Joined, Joiner, join};
-pub(crate) use net::{PeerEvent, PeerNet};
+pub(crate) use net::PeerNet;
 pub(crate) use own::{ClusterIdentity, Own, requests_answer};

@@ -10,10 +10,9 @@ use quinn::Connection;
 use tokio::sync::mpsc;
 
 use super::admission::Known;
-use super::bulk::BulkSender;
 use super::dial::{DialError, close};
+use super::event::PeerEvent;
 use crate::membership::identity::Identity;
-use crate::protocol::bulk::BulkRequest;
 use crate::protocol::peer::PeerFrame;
 use crate::transport::CloseCode;
 use crate::types::NodeId;
@@ -38,14 +37,6 @@ pub(super) enum Arrival {
         from: NodeId,
         frame: PeerFrame,
     },
-    /// Gossip.
-    Datagram { from: NodeId, bytes: Vec<u8> },
-    /// A peer asks for bulk.
-    Bulk {
-        from: NodeId,
-        request: BulkRequest,
-        chunks: BulkSender,
-    },
     /// A peer was reached.
     Outgoing {
         /// The task that dialled.
@@ -61,6 +52,8 @@ pub(super) enum Arrival {
     NotReached { node: NodeId, error: DialError },
     /// A seed has said which node it is.
     Found { identity: Identity },
+    /// Gossip, or a request for bulk, which are told as they are.
+    Event(PeerEvent),
 }
 
 /// A connection that is dialled by this node.

@@ -6,7 +6,7 @@ mod bounds;
 mod deferred;
 mod requests;
 mod shutdown;
-mod toy;
+pub(super) mod toy;
 
 use std::cell::Cell;
 use std::sync::Arc;

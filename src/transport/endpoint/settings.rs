@@ -96,6 +96,8 @@ pub(super) fn client_transport() -> TransportConfig {
 pub(super) fn peer_transport() -> TransportConfig {
     let mut config = client_transport();
     config
+        // Who does not take datagrams may not send any either.
+        .datagram_receive_buffer_size(Some(DATAGRAMS_BYTES))
         .max_idle_timeout(Some(VarInt::from_u32(PEER_IDLE_TIMEOUT_MS).into()))
         .stream_receive_window(VarInt::from_u32(PEER_WINDOW_BYTES))
         .receive_window(VarInt::from_u32(PEER_WINDOW_BYTES))
