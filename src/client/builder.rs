@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 use super::admin::Admin;
 use super::client::Client;
 use super::core::Core;
-use super::dial::Dialer;
+use super::dial::{Dialer, Greeting};
 use super::error::ConnectError;
 use super::keeper::keep_links;
 use super::link::Link;
@@ -210,6 +210,7 @@ impl Builder {
         Ok(Dialer {
             seeds,
             config: client_config(tls, alpn)?,
+            greeting: Greeting::of_client(),
         })
     }
 }

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use quinn::{ClientConfig, Connection, RecvStream, SendStream};
 use tokio::task::JoinSet;
 
@@ -46,11 +47,40 @@ impl Session {
     }
 }
 
+/// The first words on a connection.
+#[derive(Debug, Clone)]
+pub(crate) struct Greeting {
+    /// What is said first: one frame.
+    pub(crate) hello: Bytes,
+    /// Reads the body of the frame that answers it; `None` if it is no answer.
+    pub(crate) answer: fn(&[u8]) -> Option<HelloAnswer>,
+}
+
+impl Greeting {
+    /// What clients and admins say.
+    pub(crate) fn of_client() -> Self {
+        let mut hello = Vec::new();
+        let words = Hello {
+            oldest: VERSIONS.0,
+            newest: VERSIONS.1,
+            agent: concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION")).to_owned(),
+        };
+        if let Err(error) = frame::encode(&words, &mut hello) {
+            tracing::error!(%error, "the hello cannot be written; this is a bug");
+        }
+        Self {
+            hello: hello.into(),
+            answer: |body| frame::decode(body).ok(),
+        }
+    }
+}
+
 /// Makes connections to the first seed that answers.
 #[derive(Debug)]
 pub(super) struct Dialer {
     pub(super) seeds: Vec<Seed>,
     pub(super) config: ClientConfig,
+    pub(super) greeting: Greeting,
 }
 
 impl Dialer {
@@ -64,8 +94,8 @@ impl Dialer {
         let mut attempts = JoinSet::new();
         loop {
             if let Some((address, host)) = addresses.next() {
-                let config = self.config.clone();
-                attempts.spawn(async move { attempt(address, &host, config).await });
+                let (config, greeting) = (self.config.clone(), self.greeting.clone());
+                attempts.spawn(async move { attempt(address, &host, config, &greeting).await });
             } else if attempts.is_empty() {
                 return Err(worst.unwrap_or(ConnectError::NoSeeds));
             }
@@ -112,8 +142,10 @@ async fn attempt(
     address: SocketAddr,
     host: &str,
     config: ClientConfig,
+    greeting: &Greeting,
 ) -> Result<Session, ConnectError> {
-    match tokio::time::timeout(ADDRESS_WAIT_MAX, open(address, host, config)).await {
+    let opened = open(address, host, config, greeting);
+    match tokio::time::timeout(ADDRESS_WAIT_MAX, opened).await {
         Ok(outcome) => outcome,
         Err(_) => Err(ConnectError::Silent {
             address,
@@ -126,6 +158,7 @@ async fn open(
     address: SocketAddr,
     host: &str,
     config: ClientConfig,
+    greeting: &Greeting,
 ) -> Result<Session, ConnectError> {
     let endpoint = client_endpoint(address).map_err(|error| match error {
         TransportError::Socket { source, .. } => ConnectError::Socket(source),
@@ -139,30 +172,24 @@ async fn open(
             seed: format!("{host} ({error})"),
         })?;
     let connection = connecting.await.map_err(|error| broken(address, error))?;
-    say_hello(connection, address).await
+    say_hello(connection, address, greeting).await
 }
 
-async fn say_hello(connection: Connection, address: SocketAddr) -> Result<Session, ConnectError> {
-    let mut hello = Vec::new();
-    frame::encode(
-        &Hello {
-            oldest: VERSIONS.0,
-            newest: VERSIONS.1,
-            agent: concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION")).to_owned(),
-        },
-        &mut hello,
-    )
-    .map_err(|_| ConnectError::Garbled { address })?;
+async fn say_hello(
+    connection: Connection,
+    address: SocketAddr,
+    greeting: &Greeting,
+) -> Result<Session, ConnectError> {
     let (mut send, mut recv) = connection
         .open_bi()
         .await
         .map_err(|error| broken(address, error))?;
     // If the node has refused us already, reading says why.
-    if let Err(error) = send.write_all(&hello).await {
+    if let Err(error) = send.write_all(&greeting.hello).await {
         tracing::debug!(%error, %address, "the hello could not be sent");
     }
     let mut read = FrameBuffer::default();
-    let answer = read_answer(&connection, &mut recv, &mut read, address).await?;
+    let answer = read_answer(&connection, &mut recv, &mut read, (address, greeting)).await?;
     let welcome = answer.map_err(|error| refusal(address, error))?;
     if !(VERSIONS.0..=VERSIONS.1).contains(&welcome.version) {
         return Err(ConnectError::VersionMismatch {
@@ -184,12 +211,12 @@ async fn read_answer(
     connection: &Connection,
     recv: &mut RecvStream,
     read: &mut FrameBuffer,
-    address: SocketAddr,
+    (address, greeting): (SocketAddr, &Greeting),
 ) -> Result<HelloAnswer, ConnectError> {
     let garbled = || ConnectError::Garbled { address };
     loop {
         if let Some(body) = read.take().map_err(|_| garbled())? {
-            return frame::decode(body).map_err(|_| garbled());
+            return (greeting.answer)(body).ok_or_else(garbled);
         }
         match recv.read_chunk(frame::FRAME_BYTES_MAX, true).await {
             Ok(Some(chunk)) => read.push(&chunk.bytes),

@@ -74,7 +74,9 @@ impl CheckError {
             | Self::UnexpectedAnswer
             | Self::LeftCounted { .. }
             | Self::Closed => true,
-            Self::Refused(error) => matches!(error, WireError::StorageFailed),
+            Self::Refused(error) => {
+                matches!(error, WireError::StorageFailed | WireError::AnswerLost)
+            }
             Self::Key(_) | Self::Overloaded | Self::Unreachable(_) => false,
         }
     }
@@ -96,7 +98,8 @@ impl CheckError {
                 | WireError::DeadlineExceeded
                 | WireError::Unavailable
                 | WireError::StorageFailed
-                | WireError::NotOwner { .. } => true,
+                | WireError::NotOwner { .. }
+                | WireError::AnswerLost => true,
                 WireError::UnknownPolicy { .. }
                 | WireError::KeyEmpty
                 | WireError::KeyTooLong { .. }

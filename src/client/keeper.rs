@@ -8,7 +8,7 @@ use quinn::ClientConfig;
 use tokio::task::JoinSet;
 
 use super::core::Core;
-use super::dial::Dialer;
+use super::dial::{Dialer, Greeting};
 use super::link::Link;
 use super::place::Stage;
 
@@ -62,6 +62,7 @@ impl Keeper {
             let dialer = Arc::new(Dialer {
                 seeds: vec![address],
                 config: self.config.clone(),
+                greeting: Greeting::of_client(),
             });
             for n in 0..core.shape.connections {
                 let link = Link::new(Arc::clone(&core), Arc::clone(&dialer), place, n);

@@ -196,20 +196,20 @@ impl Link {
             let Some(lane) = core.place(place).lanes_of(n).get(lane) else {
                 return StreamEnd::Finished;
             };
-            write_requests(&core, lane, &mut send).await
+            write_requests(|| core.now(), lane, &mut send).await
         });
         let core = Arc::clone(&self.core);
         tasks.spawn(async move {
             let Some(lane) = core.place(place).lanes_of(n).get(lane) else {
                 return StreamEnd::Finished;
             };
-            read_answers(&core, lane, &mut recv, read).await
+            read_answers(|| core.now(), lane, &mut recv, read).await
         });
     }
 }
 
 /// An error with its causes.
-fn told(error: &dyn std::error::Error) -> String {
+pub(super) fn told(error: &dyn std::error::Error) -> String {
     let mut told = error.to_string();
     let mut cause = error.source();
     while let Some(next) = cause {

@@ -41,6 +41,8 @@ mod lane;
 mod link;
 mod many;
 mod pace;
+#[cfg(feature = "server")]
+pub(crate) mod peer;
 mod pending;
 mod place;
 mod pool;
@@ -71,6 +73,8 @@ pub use builder::{
 pub use call::{CheckCall, CheckFuture};
 pub use check::Check;
 pub use client::Client;
+#[cfg(feature = "server")]
+pub(crate) use dial::Greeting;
 pub use error::{CheckError, ConnectError};
 pub use reservation::{RESERVATION_TTL_DEFAULT, Reservation, ReserveCall, Reserved};
 pub use seed::Seed;

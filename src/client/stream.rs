@@ -2,11 +2,11 @@
 //! one read.
 
 use std::future::poll_fn;
+use std::time::Duration;
 
 use bytes::Bytes;
 use quinn::{ReadError, RecvStream, SendStream, WriteError};
 
-use super::core::Core;
 use super::lane::Lane;
 use crate::protocol::frame::{self, FrameBuffer};
 
@@ -31,7 +31,11 @@ pub(super) enum StreamEnd {
 }
 
 /// Sends what is queued, until that fails.
-pub(super) async fn write_requests(core: &Core, lane: &Lane, send: &mut SendStream) -> StreamEnd {
+pub(super) async fn write_requests(
+    now: impl Fn() -> Duration,
+    lane: &Lane,
+    send: &mut SendStream,
+) -> StreamEnd {
     let mut out = Vec::new();
     let mut busy = false;
     loop {
@@ -42,7 +46,7 @@ pub(super) async fn write_requests(core: &Core, lane: &Lane, send: &mut SendStre
             tokio::task::yield_now().await;
         }
         out.clear();
-        busy = lane.take_work(core.now(), &mut out) > 1;
+        busy = lane.take_work(now(), &mut out) > 1;
         if let Err(error) = send.write_all(&out).await {
             return error.into();
         }
@@ -51,7 +55,7 @@ pub(super) async fn write_requests(core: &Core, lane: &Lane, send: &mut SendStre
 
 /// Hands out the answers that come, until reading fails.
 pub(super) async fn read_answers(
-    core: &Core,
+    now: impl Fn() -> Duration,
     lane: &Lane,
     recv: &mut RecvStream,
     mut frames: FrameBuffer,
@@ -68,7 +72,7 @@ pub(super) async fn read_answers(
             frames.push(&std::mem::take(chunk));
         }
         let outcome = decode_all(&mut frames, &mut responses);
-        lane.answered(core.now(), &mut responses, &mut wakers);
+        lane.answered(now(), &mut responses, &mut wakers);
         if let Err(end) = outcome {
             return end;
         }

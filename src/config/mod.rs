@@ -4,6 +4,7 @@
 //! A file is either wholly good or not used at all. [`ConfigError`] holds all its mistakes at once,
 //! each as `file:line:column: error: …` with the line and, where there is one, a hint.
 
+mod cluster;
 mod diagnostic;
 mod keys;
 mod limits;
@@ -19,6 +20,7 @@ mod suggest;
 mod units;
 mod validate;
 
+pub use cluster::ClusterConfig;
 pub use diagnostic::{Checked, ConfigError, Diagnostic, Place, Severity};
 pub use node::{
     AfterPowerLoss, ClockConfig, LogConfig, NodeConfig, NodeOverrides, ServerConfig, StorageConfig,

@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::cluster::ClusterConfig;
 use super::diagnostic::{Checked, ConfigError, Diagnostic, Place, Severity, conclude};
 use super::node_file::{Origin, read_node};
 use super::source::Source;
@@ -35,6 +36,8 @@ pub struct NodeConfig {
     pub workers: usize,
     /// `after_power_loss`: what to do after an unclean reboot. Default `"accept"`.
     pub after_power_loss: AfterPowerLoss,
+    /// `[cluster]`: how the node finds the others, and how they reach it.
+    pub cluster: ClusterConfig,
     /// `[table]`: how many states are kept in memory.
     pub table: TableConfig,
     /// `[storage]`: when counts are synced and checkpointed.
@@ -114,8 +117,8 @@ pub struct ServerConfig {
     /// `max_in_flight`: most requests that wait for their answer at once, over all connections,
     /// 1 to 10,000,000. Default 65,536. What is above is answered `Overloaded` at once.
     pub max_in_flight: usize,
-    /// `drain_timeout`: how long a stopping node waits for requests in flight, 0 s to 1 hour.
-    /// Default 30 s.
+    /// `drain_timeout`: how long a stopping node hands its slots to others, and waits for requests
+    /// in flight, 0 s to 1 hour. Default 30 s.
     pub drain_timeout: Duration,
 }
 
@@ -141,6 +144,7 @@ impl Default for NodeConfig {
             create: false,
             workers: 0,
             after_power_loss: AfterPowerLoss::default(),
+            cluster: ClusterConfig::default(),
             table: TableConfig::default(),
             storage: StorageConfig::default(),
             clock: ClockConfig::default(),
@@ -211,6 +215,12 @@ pub struct NodeOverrides {
     pub certs: Option<PathBuf>,
     /// `--create`
     pub create: Option<bool>,
+    /// `--join`
+    pub join: Option<Vec<String>>,
+    /// `--advertise`
+    pub advertise: Option<String>,
+    /// `--weight`
+    pub weight: Option<u32>,
     /// `--insecure`
     pub insecure: Option<bool>,
     /// `--log-format`
@@ -271,6 +281,9 @@ impl NodeConfig {
             policies,
             certs,
             create,
+            join,
+            advertise,
+            weight,
             insecure,
             log_format,
             log_level,
@@ -279,6 +292,11 @@ impl NodeConfig {
         replace(&mut self.policies, policies);
         replace(&mut self.create, create);
         replace(&mut self.log.format, log_format);
+        replace(&mut self.cluster.weight, weight);
+        self.cluster.advertise = advertise.or_else(|| self.cluster.advertise.take());
+        if replace(&mut self.cluster.join, join) {
+            origin.join = None;
+        }
         self.certs = certs.or_else(|| self.certs.take());
         if replace(&mut self.listen, listen) {
             origin.listen = None;
@@ -296,31 +314,37 @@ impl NodeConfig {
     }
 
     fn check_against(&self, origin: &Origin) -> Vec<Diagnostic> {
+        let mut found = self.check_cluster(origin);
+        found.extend(self.check_access(origin));
+        found
+    }
+
+    fn check_access(&self, origin: &Origin) -> Option<Diagnostic> {
         if !self.is_public() {
-            return Vec::new();
+            return None;
         }
         let (listen, certs) = (self.listen, self.certs_dir());
         if self.insecure {
             let message = format!("`insecure` lets anyone who can reach {listen} use all limits");
             let hint = "give clients certificates with `ratelimitctl certs client`";
-            return vec![origin.diagnostic(
-                Severity::Warning,
-                origin.insecure.as_ref(),
-                &message,
-                hint,
-            )];
+            let place = origin.insecure.as_ref();
+            return Some(origin.diagnostic(Severity::Warning, place, &message, hint));
         }
         if has_certificates(&certs) {
-            return Vec::new();
+            return None;
         }
         let certs = certs.display();
         let message = format!(
             "other machines can reach {listen}, but there are no certificates in {certs} to know clients by"
         );
-        let hint = format!(
-            "make them with `ratelimitctl certs init --dir {certs}`, listen on 127.0.0.1, or set insecure"
-        );
-        vec![origin.diagnostic(Severity::Error, origin.listen.as_ref(), &message, &hint)]
+        let hint = if self.cluster.join.is_empty() {
+            format!(
+                "make them with `ratelimitctl certs init --dir {certs}`, listen on 127.0.0.1, or set insecure"
+            )
+        } else {
+            "make one with `ratelimitctl certs node` where the ca.key of the cluster is, and copy it here".to_owned()
+        };
+        Some(origin.diagnostic(Severity::Error, origin.listen.as_ref(), &message, &hint))
     }
 }
 
@@ -330,7 +354,7 @@ fn has_certificates(dir: &Path) -> bool {
 }
 
 impl Origin {
-    fn diagnostic(
+    pub(super) fn diagnostic(
         &self,
         severity: Severity,
         place: Option<&Place>,

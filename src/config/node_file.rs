@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use toml::de::DeValue;
 
+use super::cluster::{CLUSTER_KEYS, cluster};
 use super::diagnostic::{Checked, ConfigError, Place};
 use super::node::{
     AfterPowerLoss, ClockConfig, LogConfig, NodeConfig, ServerConfig, StorageConfig, TableConfig,
@@ -36,6 +37,7 @@ pub(super) const TOP_KEYS: &[&str] = &[
     "create",
     "workers",
     "after_power_loss",
+    "cluster",
     "table",
     "storage",
     "clock",
@@ -46,6 +48,7 @@ pub(super) const TOP_KEYS: &[&str] = &[
 /// All tables with their keys; the file itself has no name.
 pub(super) const TABLES: &[(&str, &[&str])] = &[
     ("", TOP_KEYS),
+    ("cluster", CLUSTER_KEYS),
     ("table", &["max_keys", "max_memory"]),
     (
         "storage",
@@ -65,6 +68,7 @@ pub(super) struct Origin {
     pub(super) file: Option<String>,
     pub(super) listen: Option<Place>,
     pub(super) insecure: Option<Place>,
+    pub(super) join: Option<Place>,
 }
 
 /// Reads a node's configuration; its relative paths are relative to `base`.
@@ -81,6 +85,10 @@ pub(super) fn read_node(
         let place = |key| top.get(key).map(|found| source.place(&found.span));
         origin.listen = place("listen");
         origin.insecure = place("insecure");
+        origin.join = match top.get("cluster").map(|found| found.value) {
+            Some(DeValue::Table(keys)) => keys.get("join").map(|join| source.place(&join.span())),
+            Some(_) | None => None,
+        };
         node(reader, top, base)
     })?;
     Ok((checked, origin))
@@ -106,6 +114,7 @@ fn node(reader: &mut Reader<'_>, top: &Table<'_>, base: &Path) -> NodeConfig {
                 &power_loss.map(|it| (it.as_str(), it)),
             )
             .unwrap_or(default.after_power_loss),
+        cluster: in_table(reader, top, "cluster", cluster),
         table: in_table(reader, top, "table", table),
         storage: in_table(reader, top, "storage", storage),
         clock: in_table(reader, top, "clock", clock),
@@ -134,7 +143,8 @@ fn only_known(reader: &mut Reader<'_>, table: &Table<'_>) {
     reader.only(table, known, TABLES);
 }
 
-fn count(
+/// The whole number at `key`.
+pub(super) fn count(
     reader: &mut Reader<'_>,
     table: &Table<'_>,
     key: &'static str,

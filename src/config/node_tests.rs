@@ -46,10 +46,15 @@ fn a_file_sets_every_key() {
         policies = "/etc/p.toml"
         certs = "../c"
         insecure = true
-        create = true
+        create = false
         workers = 3
         after_power_loss = "quarantine"
         table = { max_keys = 5, max_memory = "3MiB" }
+        [cluster]
+        join = ["a.example:1", "[::2]:2"]
+        advertise = "b.example:3"
+        weight = 4
+        hand_off_bytes_per_second = "5MiB"
         [storage]
         sync_interval = "2s"
         checkpoint_interval = "1min"
@@ -71,9 +76,15 @@ fn a_file_sets_every_key() {
         policies: "/etc/p.toml".into(),
         certs: Some(dir.path().join("../c")),
         insecure: true,
-        create: true,
+        create: false,
         workers: 3,
         after_power_loss: AfterPowerLoss::Quarantine,
+        cluster: ClusterConfig {
+            join: vec!["a.example:1".into(), "[::2]:2".into()],
+            advertise: Some("b.example:3".into()),
+            weight: 4,
+            hand_off_bytes_per_second: 5 << 20,
+        },
         table: TableConfig {
             max_keys: 5,
             max_memory_bytes: 3 << 20,

@@ -82,6 +82,8 @@ pub struct Watch {
     /// What the file held when it was last loaded: a hash of its bytes, or that it could not be
     /// read.
     seen: Option<u128>,
+    /// The text of the last set that could be used.
+    text: String,
     look_interval: Duration,
     /// An event came and the file was not looked at since: the wait for quiet was given up.
     stirred: bool,
@@ -97,6 +99,7 @@ impl Watch {
             events,
             watched: BTreeSet::new(),
             seen: None,
+            text: String::new(),
             look_interval: LOOK_INTERVAL,
             stirred: false,
         };
@@ -130,7 +133,15 @@ impl Watch {
             path: path.clone(),
             source,
         })?;
-        parse_policies(&Source::from_bytes(&path.display().to_string(), bytes)?)
+        let source = Source::from_bytes(&path.display().to_string(), bytes)?;
+        let checked = parse_policies(&source)?;
+        self.text = source.text;
+        Ok(checked)
+    }
+
+    /// The text of the set that was loaded last; empty if none ever could be.
+    pub fn text(&self) -> &str {
+        &self.text
     }
 
     /// Waits until the file says something else than when it was last loaded, and reads the set.

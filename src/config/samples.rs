@@ -36,6 +36,8 @@ fn the_node_sample_shows_every_key_at_its_default() {
     let mut config = checked.value;
     assert_eq!(config.certs_dir(), NodeConfig::default().certs_dir());
     config.certs = None;
+    assert_eq!(config.advertised(), NodeConfig::default().advertised());
+    config.cluster.advertise = None;
     assert_eq!(config, NodeConfig::default());
 
     let (root, _) = toml::de::DeTable::parse_recoverable(&text);

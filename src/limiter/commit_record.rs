@@ -1,30 +1,32 @@
 //! Commit records: everything that changed since the last commit, slot by slot, in absolute counts.
 //!
 //! ```text
-//! record = crc32 (4; over the rest) version (1) number (8) stamp_ms (8: the slot clock)
+//! record = crc32 (4; over the rest) version (1) number (8) stamp_ms (8: the node's clock)
+//!          owner (16, little-endian: the node whose reigns the epochs below are)
 //!          then for each slot that changed, to the end:
-//!          slot (2) epoch (varint) n (varint: this slot's commits in this epoch) length (4)
+//!          slot (2) epoch's counter (varint) n (varint: this slot's commits in this epoch) length (4)
 //!          length bytes of entries
 //! entry  = state id (16, big-endian) kind (1) body [reservations, if kind is `WHOLE`]
 //! ```
 //!
 //! A [`CHANGED`] entry sets the buckets it lists, a [`WHOLE`] one replaces the state. Since counts
-//! are absolute, a record that is replayed twice does no harm. See [`super::codec`] for `body`.
+//! are absolute, a record that is replayed twice does no harm. A group whose epoch is below the one
+//! that its slot was installed at belongs to a state that was replaced since. See [`super::codec`] for `body`.
 
 use super::codec::{CodecError, Decoded, Reader, put_body, put_reservations, put_varint};
 use super::key_state::KeyState;
 use super::reservation::Reservations;
 use super::shape::Shape;
-use crate::types::{Epoch, Slot, SlotTime, StateId};
+use crate::types::{Epoch, NodeId, Position, Slot, SlotTime, StateId};
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// The listed buckets have these counts now; all others are as they were.
 const CHANGED: u8 = 0;
 /// The state is just this.
 const WHOLE: u8 = 1;
 
-const HEADER_BYTES: usize = 21;
+const HEADER_BYTES: usize = 37;
 
 /// Packs one commit record.
 #[derive(Debug)]
@@ -37,13 +39,14 @@ pub(crate) struct RecordWriter<'a> {
 }
 
 impl<'a> RecordWriter<'a> {
-    /// Begins a record at the end of `out`.
-    pub(crate) fn new(out: &'a mut Vec<u8>, number: u64, stamp: SlotTime) -> Self {
+    /// Begins a record of `owner` at the end of `out`.
+    pub(crate) fn new(out: &'a mut Vec<u8>, number: u64, stamp: SlotTime, owner: NodeId) -> Self {
         let from = out.len();
         out.extend_from_slice(&[0; 4]);
         out.push(VERSION);
         out.extend_from_slice(&number.to_le_bytes());
         out.extend_from_slice(&stamp.as_ms().to_le_bytes());
+        out.extend_from_slice(&owner.0.to_le_bytes());
         Self {
             out,
             from,
@@ -61,12 +64,13 @@ impl<'a> RecordWriter<'a> {
         self.group.map(|(slot, _)| slot)
     }
 
-    /// Closes the open group and begins that of `slot`, its `n`th commit in `epoch`.
-    pub(crate) fn begin_slot(&mut self, slot: Slot, epoch: Epoch, n: u64) {
+    /// Closes the open group and begins that of `slot`, whose state it brings to `at`, in a reign of
+    /// the record's owner.
+    pub(crate) fn begin_slot(&mut self, slot: Slot, at: Position) {
         self.end_slot();
         self.out.extend_from_slice(&slot.number().to_le_bytes());
-        put_varint(self.out, epoch.counter);
-        put_varint(self.out, n);
+        put_varint(self.out, at.epoch.counter);
+        put_varint(self.out, at.n);
         self.group = Some((slot, self.out.len()));
         self.out.extend_from_slice(&[0; 4]);
     }
@@ -127,8 +131,10 @@ impl<'a> RecordWriter<'a> {
 pub(crate) struct RecordHead {
     /// The commit's number.
     pub(crate) number: u64,
-    /// What the slot clock showed when it was taken.
+    /// What the node's clock showed when it was taken.
     pub(crate) stamp: SlotTime,
+    /// Whose record it is.
+    pub(crate) owner: NodeId,
 }
 
 /// One entry of a record.
@@ -136,6 +142,8 @@ pub(crate) struct RecordHead {
 pub(crate) struct Entry {
     /// Whose.
     pub(crate) id: StateId,
+    /// What its group brings the slot's state to.
+    pub(crate) at: Position,
     /// Whether it replaces the state, or only sets the buckets it lists.
     pub(crate) whole: bool,
     /// What it says.
@@ -156,9 +164,14 @@ pub(crate) fn read(record: &[u8], mut visit: impl FnMut(Entry)) -> Result<Record
     }
     let number = u64::from_le_bytes(bytes.take()?);
     let stamp = SlotTime::from_ms(u64::from_le_bytes(bytes.take()?));
+    let owner = NodeId(u128::from_le_bytes(bytes.take()?));
     while !bytes.is_empty() {
         let slot = Slot::new(u16::from_le_bytes(bytes.take()?)).ok_or(CodecError::Content)?;
-        let (_epoch, _n) = (bytes.varint()?, bytes.varint()?);
+        let (counter, n) = (bytes.varint()?, bytes.varint()?);
+        let epoch = Epoch {
+            counter,
+            node: owner,
+        };
         let length = usize::try_from(u32::from_le_bytes(bytes.take()?));
         let (entries, rest) = length
             .ok()
@@ -167,17 +180,21 @@ pub(crate) fn read(record: &[u8], mut visit: impl FnMut(Entry)) -> Result<Record
         bytes = Reader(rest);
         let mut entries = Reader(entries);
         while !entries.is_empty() {
-            let entry = read_entry(&mut entries)?;
+            let entry = read_entry(&mut entries, Position { epoch, n })?;
             if entry.id.slot() != slot {
                 return Err(CodecError::Content);
             }
             visit(entry);
         }
     }
-    Ok(RecordHead { number, stamp })
+    Ok(RecordHead {
+        number,
+        stamp,
+        owner,
+    })
 }
 
-fn read_entry(bytes: &mut Reader<'_>) -> Result<Entry, CodecError> {
+fn read_entry(bytes: &mut Reader<'_>, at: Position) -> Result<Entry, CodecError> {
     let id = StateId::from_bytes(bytes.take()?);
     let whole = match bytes.byte()? {
         CHANGED => false,
@@ -192,11 +209,13 @@ fn read_entry(bytes: &mut Reader<'_>) -> Result<Entry, CodecError> {
     };
     Ok(Entry {
         id,
+        at,
         whole,
         state: Decoded {
             shape,
             buckets,
             reservations,
+            quarantined_since: None,
         },
     })
 }

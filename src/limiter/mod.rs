@@ -12,6 +12,8 @@ pub(crate) mod codec;
 #[cfg(feature = "server")]
 pub(crate) mod commit_record;
 #[cfg(feature = "server")]
+pub(crate) mod installed;
+#[cfg(feature = "server")]
 mod key_state;
 pub mod policy;
 #[cfg(feature = "server")]
@@ -21,7 +23,11 @@ pub(crate) mod shape;
 #[cfg(feature = "server")]
 mod slot_clock;
 #[cfg(feature = "server")]
+mod slot_clocks;
+#[cfg(feature = "server")]
 pub(crate) mod table;
+#[cfg(feature = "server")]
+pub(crate) mod transfer;
 #[cfg(feature = "server")]
 pub mod window;
 
@@ -29,6 +35,8 @@ pub mod window;
 pub(crate) use reservation::RESERVATIONS_MAX;
 #[cfg(feature = "server")]
 pub(crate) use slot_clock::real_ms;
+#[cfg(feature = "server")]
+pub(crate) use slot_clocks::SlotClocks;
 
 #[cfg(feature = "server")]
 pub use key_state::{CostAboveLimit, KeyState, Verdict};

@@ -1,24 +1,27 @@
 //! The engine: finds each check's policy, hashes its key, asks the table, and knows what must be
 //! kept before the answer may leave. It never waits but in [`Engine::kept`].
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use super::clock;
+use super::cluster::Cluster;
 use super::journal::Journal;
 use super::policies::{ActivePolicy, ActiveSet, Policies};
+use super::slots::FoundSlots;
 use super::upkeep::Upkeep;
 use crate::limiter::policy::{Durability, OnFailure};
 use crate::limiter::table::{Asked, Outcome, Table, Thawed, quarantine_left_ms};
-use crate::limiter::{SlotClock, real_ms};
+use crate::limiter::{SlotClock, SlotClocks, real_ms};
 use crate::protocol::client::{Ask, PolicyRef, WireDecision, WireSource};
 use crate::protocol::error::WireError;
+pub(super) use crate::server::Mode;
 use crate::server::{Answer, Wait};
-use crate::storage::SharedSlotClock;
 use crate::storage::committer::Committer;
 use crate::storage::fence::{Fence, StorageFailed};
+use crate::storage::replace::RowTurn;
 use crate::storage::store::Store;
-use crate::types::{MonoTime, NodeId, SlotTime, StateId, check_key};
+use crate::types::{MonoTime, NodeId, Slot, SlotTime, StateId, check_key};
 
 /// How often a question about an evicted state is asked again before the caller is turned away:
 /// each time another eviction in its stripe came between reading and asking.
@@ -38,10 +41,16 @@ pub(crate) struct Engine {
     pub(super) upkeep: Upkeep,
     pub(super) counts: Counts,
     pub(super) about: About,
-    /// Since when all keys are denied, in slot ms; `u64::MAX`: they are not.
+    /// The cluster that the node is part of; none for a limiter in process.
+    pub(crate) cluster: OnceLock<Arc<Cluster>>,
+    /// Since when all keys are denied, by the node's clock in ms; `u64::MAX`: they are not.
     pub(super) quarantined_since: AtomicU64,
-    /// The slot clock as the store's compactions see it.
-    pub(super) slot_clock: SharedSlotClock,
+    /// The slots' clocks as the store's compactions see them.
+    pub(super) slot_clocks: Arc<SlotClocks>,
+    /// Held by whoever writes rows of states.
+    pub(super) row_turn: RowTurn,
+    /// What the start found of slots.
+    pub(crate) found_slots: FoundSlots,
 }
 
 /// What the node is, for answers.
@@ -50,6 +59,8 @@ pub(crate) struct About {
     pub(crate) node: NodeId,
     pub(crate) cluster: u128,
     pub(crate) key_secret: [u8; 16],
+    /// Whether it created its cluster, and so owns all slots of which nothing else is known.
+    pub(crate) founder: bool,
     pub(crate) boots: u64,
     pub(crate) started: MonoTime,
     pub(crate) data_dir: String,
@@ -73,21 +84,20 @@ impl Counts {
     }
 }
 
-/// Whether a batch counts or only looks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Mode {
-    Count,
-    Look,
-}
-
 impl Engine {
-    /// The slot clock now.
+    /// The node's clock now; each slot's is this, moved by its offset.
     pub(crate) fn now(&self) -> SlotTime {
         self.clock.read(clock::mono_now())
     }
 
-    /// Decides `asks` as one batch and appends one answer for each, in order.
-    pub(super) fn batch(&self, asks: &[Ask<'_>], mode: Mode, answers: &mut Vec<Answer>) {
+    /// Decides `asks` as one batch and appends one answer for each, in order. Returns the places of
+    /// those whose slots are not served here: their answers stand for nothing.
+    pub(super) fn batch(
+        &self,
+        asks: &[Ask<'_>],
+        mode: Mode,
+        answers: &mut Vec<Answer>,
+    ) -> Vec<usize> {
         let carried = self.carried(asks);
         let set = self.policies.current();
         let mut last_named = None;
@@ -96,18 +106,14 @@ impl Engine {
             .enumerate()
             .map(|(n, ask)| self.find(&set, &carried, n, ask, &mut last_named))
             .collect();
-        if self.fence.is_closed() {
-            answers.extend(found.into_iter().map(|found| self.fenced(found)));
-            return;
-        }
         let now = self.now();
+        if self.fence.is_closed() {
+            return self.each_served(found, answers, |found| self.fenced(found));
+        }
         if let Some(since) = self.quarantine(now, &set) {
-            answers.extend(
-                found
-                    .into_iter()
-                    .map(|found| self.all_quarantined(found, since, now, mode)),
-            );
-            return;
+            return self.each_served(found, answers, |found| {
+                self.all_quarantined(found, since, now, mode)
+            });
         }
         let asked: Vec<_> = found.iter().flatten().map(|(asked, _)| *asked).collect();
         let mut outcomes = Vec::with_capacity(asked.len());
@@ -116,16 +122,52 @@ impl Engine {
             Mode::Look => outcomes.extend(asked.iter().map(|asked| self.table.peek(now, asked))),
         }
         let mut outcomes = outcomes.into_iter();
-        for found in found {
-            answers.push(match (found, &mut outcomes) {
-                (Err(error), _) => self.refuse(error),
-                (Ok((asked, policy)), outcomes) => {
+        let mut elsewhere = Vec::new();
+        for (n, found) in found.into_iter().enumerate() {
+            answers.push(match found {
+                Err(error) => self.refuse(error),
+                Ok((asked, policy)) => {
                     let outcome = outcomes.next().unwrap_or(Outcome::Full);
                     let outcome = self.settle_cold(outcome, asked, mode, now);
+                    if outcome == Outcome::NotServed {
+                        elsewhere.push(n);
+                    }
                     self.answer(outcome, policy, mode)
                 }
             });
         }
+        elsewhere
+    }
+
+    /// Answers each check whose slot is served here by `answer`; returns the places of the others.
+    fn each_served<'a>(
+        &self,
+        found: Vec<Result<(Asked<'a>, &'a ActivePolicy), WireError>>,
+        answers: &mut Vec<Answer>,
+        answer: impl Fn(Result<(Asked<'a>, &'a ActivePolicy), WireError>) -> Answer,
+    ) -> Vec<usize> {
+        let mut elsewhere = Vec::new();
+        for (n, found) in found.into_iter().enumerate() {
+            answers.push(match &found {
+                Ok((asked, _)) if !self.serves(asked.id.slot()) => {
+                    elsewhere.push(n);
+                    not_here()
+                }
+                Ok(_) | Err(_) => answer(found),
+            });
+        }
+        elsewhere
+    }
+
+    /// Whether the slot was served here a moment ago. What counts is what the table says under its
+    /// lock.
+    pub(super) fn serves(&self, slot: Slot) -> bool {
+        self.table.is_served(slot)
+    }
+
+    /// The slot of a key.
+    pub(crate) fn slot_of(&self, key: &str) -> Slot {
+        self.policies.hasher().key(key).slot()
     }
 
     /// The policies that requests of a batch bring along, by their place in it.
@@ -276,6 +318,7 @@ impl Engine {
                 cost: error.cost,
                 limit: error.limit,
             }),
+            Outcome::NotServed => not_here(),
             Outcome::Quarantined { retry_after_ms } => self.without_counts(policy, retry_after_ms),
             Outcome::Cold { .. } | Outcome::Full => {
                 self.upkeep.make_room();
@@ -372,6 +415,14 @@ impl Engine {
     /// Resolves when `wait` holds.
     pub(crate) async fn kept(&self, wait: Wait) -> Result<(), StorageFailed> {
         self.committer.kept(wait.ticket, wait.durability).await
+    }
+}
+
+/// Stands where a check is decided elsewhere.
+const fn not_here() -> Answer {
+    Answer {
+        decision: Err(WireError::Unavailable),
+        wait: None,
     }
 }
 

@@ -25,6 +25,34 @@ pub enum StartError {
     /// The address cannot be listened on.
     #[error("cannot listen")]
     Listen(#[source] TransportError),
+    /// A limiter in process was given the directory of a cluster's node, whose slots may by now be
+    /// another node's.
+    #[error("the data directory is a cluster node's; give the limiter one of its own")]
+    OfCluster,
+    /// No address is known by which other nodes could reach this one.
+    #[error("`{advertise}` cannot be advertised: it is not of the form host:port")]
+    Advertise {
+        /// What was to be advertised.
+        advertise: String,
+    },
+    /// An address to join is not one.
+    #[error("`{seed}` cannot be joined: it is not of the form host:port")]
+    BadSeed {
+        /// The address.
+        seed: String,
+    },
+    /// The node could not become one of the cluster.
+    #[error("cannot join the cluster")]
+    Join(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// What the node has stored about its cluster cannot be read.
+    #[error("what is stored about the cluster ({what}) is damaged; restore the data directory")]
+    Damaged {
+        /// Which part.
+        what: String,
+    },
+    /// The slots that the node owns could not be taken up again in time.
+    #[error("the node could not take up its slots; see the log")]
+    NotReady,
     /// A thread or runtime could not be started.
     #[error("cannot start a thread; check the limits of the process")]
     Thread(#[source] std::io::Error),

@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use super::engine::Engine;
 use super::error::StartError;
-use super::start::EngineOptions;
+use super::forward::Local;
+use super::start::{Birth, EngineOptions};
 use super::upkeep::{Checkpoints, UpkeepThread, write_checkpoint};
 use crate::config::AfterPowerLoss;
 use crate::limiter::policy::PolicySet;
 use crate::protocol::client::{Ask, PolicyRef, RequestBody, ResponseBody, Target};
 use crate::protocol::error::WireError;
-use crate::server::{Answer, Service, Wait};
+use crate::server::{Answer, Mode, Wait};
 use crate::types::{Decision, Grant};
 
 /// How a [`Limiter`] is to run.
@@ -111,6 +112,7 @@ impl Limiter {
                 max_clock_error: Some(Duration::from_secs(5)),
                 after_power_loss: options.after_power_loss,
                 in_flight_max: 0,
+                birth: Birth::Alone,
             },
             &options.policies,
         )?;
@@ -152,13 +154,13 @@ impl Limiter {
             .map(|(policy, key, cost)| ask(policy, key, *cost))
             .collect();
         let mut answers = Vec::with_capacity(asks.len());
-        Service::check(&*self.engine, &asks, &mut answers);
+        Local::decide(&*self.engine, &asks, Mode::Count, &mut answers);
         let wait = answers
             .iter()
             .filter_map(|answer| answer.wait)
             .reduce(Wait::join);
         let kept = match wait {
-            Some(wait) => Service::kept(&*self.engine, wait).await,
+            Some(wait) => Local::kept(&*self.engine, wait).await,
             None => Ok(()),
         };
         let decisions = answers
@@ -190,7 +192,8 @@ impl Limiter {
     /// [`CheckError`].
     pub fn peek(&self, policy: &str, key: &str, cost: u64) -> Result<Decision, CheckError> {
         let mut answers = Vec::with_capacity(1);
-        Service::peek(&*self.engine, &[ask(policy, key, cost)], &mut answers);
+        let asks = [ask(policy, key, cost)];
+        Local::decide(&*self.engine, &asks, Mode::Look, &mut answers);
         let answer = answers.pop().ok_or(CheckError::Unavailable)?;
         answer.decision.map(|decision| decision.decision(cost))
     }
@@ -245,9 +248,13 @@ impl Limiter {
     }
 
     async fn command(&self, body: RequestBody<'_>) -> Result<ResponseBody, CheckError> {
-        let (response, wait) = self.engine.command(&body);
+        // In process all slots are served here.
+        let (response, wait) = self
+            .engine
+            .command(&body)
+            .ok_or(CheckError::Unavailable)?;
         if let Some(wait) = wait {
-            Service::kept(&*self.engine, wait).await?;
+            Local::kept(&*self.engine, wait).await?;
         }
         match response {
             ResponseBody::Failed(error) => Err(error),

@@ -3,11 +3,17 @@
 
 pub mod clock;
 
+mod cluster;
 mod data_dir;
 mod engine;
+mod forward;
 mod journal;
+pub(crate) mod peer_wire;
+pub(crate) mod peers;
 mod policies;
+mod policy_sets;
 mod service;
+mod slots;
 mod stamp;
 mod start;
 mod status;
@@ -22,5 +28,7 @@ pub use error::StartError;
 pub use limiter::{CheckError, Limiter, LimiterOptions};
 pub use run::{Node, NodeOptions};
 
+#[cfg(test)]
+mod slots_tests;
 #[cfg(test)]
 mod tests;

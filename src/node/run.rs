@@ -9,14 +9,16 @@ use std::time::Duration;
 use tokio::runtime::Builder;
 
 use super::clock;
+use super::cluster::{Membership, Part, birth, set_of};
 use super::engine::Engine;
 use super::error::StartError;
-use super::start::EngineOptions;
+use super::forward::Clustered;
+use super::start::{Birth, EngineOptions};
 use super::upkeep::{Checkpoints, UpkeepThread};
 use crate::config::AfterPowerLoss;
 use crate::limiter::policy::PolicySet;
 use crate::protocol::error::WireError;
-use crate::server::{Bounds, Server};
+use crate::server::{Bounds, PeerDoor, Server};
 use crate::transport::endpoint::{ServerSetup, bind};
 use crate::transport::tls::{ClientAuth, Credentials};
 
@@ -36,6 +38,19 @@ pub struct NodeOptions {
     pub data_dir: Option<PathBuf>,
     /// Make the directory if it is missing or empty. Default: no.
     pub create: bool,
+    /// Nodes of the cluster to join, as `host:port`, if the directory is missing or empty; one that
+    /// answers is enough. Default none: the node makes a cluster of its own, or goes on in the one
+    /// that its directory names.
+    pub join: Vec<String>,
+    /// Where other nodes and clients reach this node, as `host:port`. `None`, the default: the
+    /// address it listens on; if that is unspecified, no other node can join.
+    pub advertise: Option<String>,
+    /// Its share of the slots against the others', 1 to 100. Default 1.
+    pub weight: u32,
+    /// How long a stopping node hands its slots to others, at most. Default 30 s.
+    pub drain_timeout: Duration,
+    /// Most bytes of state sent a second while slots move. Default 64 MiB.
+    pub hand_off_bytes_per_second: u64,
     /// Most keys in memory; default 10 million.
     pub max_keys: u64,
     /// Most bytes of key states in memory; default 2 GiB.
@@ -67,6 +82,11 @@ impl NodeOptions {
             workers: 0,
             data_dir: None,
             create: false,
+            join: Vec::new(),
+            advertise: None,
+            weight: 1,
+            drain_timeout: Duration::from_secs(30),
+            hand_off_bytes_per_second: 64 << 20,
             max_keys: 10_000_000,
             max_memory_bytes: 2 << 30,
             sync_interval: Duration::from_secs(1),
@@ -76,6 +96,17 @@ impl NodeOptions {
             after_power_loss: AfterPowerLoss::Accept,
             max_connections: bounds.connections_max,
             max_in_flight: bounds.in_flight_max,
+        }
+    }
+
+    fn part(&self, address: SocketAddr) -> Part<'_> {
+        let advertise = self.advertise.clone();
+        Part {
+            credentials: &self.credentials,
+            advertise: advertise.unwrap_or_else(|| address.to_string()),
+            join: &self.join,
+            weight: self.weight,
+            hand_off_bytes_per_second: self.hand_off_bytes_per_second,
         }
     }
 
@@ -94,8 +125,10 @@ pub struct Node {
     engine: Arc<Engine>,
     address: SocketAddr,
     upkeep: UpkeepThread,
-    server: Arc<Server<Engine>>,
+    membership: Membership,
+    server: Arc<Server<Clustered<Engine>>>,
     workers: Vec<JoinHandle<()>>,
+    drain_timeout: Duration,
 }
 
 impl Node {
@@ -122,10 +155,14 @@ impl Node {
             .first()
             .and_then(|socket| socket.local_addr().ok())
             .unwrap_or(options.listen);
+        let part = options.part(address);
+        let birth = birth(&part, options.data_dir.as_deref())?;
         let engine = Engine::open(
             &EngineOptions {
                 data_dir: options.data_dir.clone(),
-                create: options.create,
+                // To join is to begin in a new directory.
+                create: options.create || matches!(birth, Birth::Joins { .. }),
+                birth,
                 keys_max: options.max_keys,
                 bytes_max: options.max_memory_bytes,
                 sync_interval: options.sync_interval,
@@ -141,14 +178,22 @@ impl Node {
         };
         let upkeep =
             UpkeepThread::start(Arc::clone(&engine), checkpoints).map_err(StartError::Thread)?;
-        let server = Server::new(Arc::clone(&engine), options.bounds(), clock::mono_now);
+        let membership = Membership::start(&engine, &part, policies)?;
+        let cluster = Arc::clone(&membership.cluster);
+        let service = Clustered::new(Arc::clone(&engine), Arc::clone(&cluster.forwarder));
+        engine.cluster.get_or_init(|| cluster);
+        let server = Server::new(Arc::new(service), options.bounds(), clock::mono_now);
+        let door: Arc<dyn PeerDoor> = Arc::clone(&membership.door) as _;
+        server.open_to_peers(door);
         let workers = Vec::with_capacity(count);
         let mut node = Self {
             engine,
             address,
             upkeep,
+            membership,
             server,
             workers,
+            drain_timeout: options.drain_timeout,
         };
         for (n, socket) in sockets.into_iter().enumerate() {
             let runtime = Builder::new_current_thread().enable_all().build();
@@ -173,25 +218,30 @@ impl Node {
         self.address
     }
 
-    /// Puts another set of policies in force. Counts stay with the names of the policies.
+    /// Says what the node's policy file holds now. A node that is alone in its cluster puts it in
+    /// force; in a cluster of several, the set of the cluster stays in force until one is applied.
+    /// Counts stay with the names of the policies.
     ///
     /// # Errors
-    /// [`StartError::Policies`]; the old set stays in force.
+    /// [`StartError::Policies`]; nothing has changed.
     pub fn set_policies(&self, policies: &PolicySet) -> Result<(), StartError> {
-        Ok(self
-            .engine
-            .policies
-            .replace(policies, &self.engine.table.shapes)?)
+        let file = set_of(policies)?;
+        let cluster = &self.membership.cluster;
+        cluster.policies(&self.engine, |sets| sets.file_changed(file));
+        Ok(())
     }
 
-    /// Stops: takes no new requests, answers those it has read, for at most `drain`, then commits
-    /// and syncs all counts. Blocks until all is done.
+    /// Stops: hands its slots to other nodes, for at most the drain timeout; then takes no new
+    /// requests, answers those it has read, for at most `drain`, and commits and syncs all counts.
+    /// Blocks until all is done.
     ///
     /// # Errors
     /// [`WireError::StorageFailed`]: what was granted last may not survive power loss.
     pub fn stop(mut self, drain: Duration) -> Result<(), WireError> {
+        self.membership.drain(self.drain_timeout);
         self.server.shutdown(drain);
         self.join();
+        self.membership.stop();
         self.upkeep.stop();
         let runtime = Builder::new_current_thread()
             .build()

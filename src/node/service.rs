@@ -1,8 +1,10 @@
-//! The engine as the server sees it: requests in, answers out.
+//! The engine as the forwarding and the server see it: requests in, answers out.
 
 use std::sync::atomic::Ordering;
 
+use super::cluster::{self, Cluster};
 use super::engine::{Counts, Engine, Mode};
+use super::forward::Local;
 use super::policies::ActivePolicy;
 use crate::limiter::policy::OnFailure;
 use crate::limiter::table::{Asked, Change, ChangeError, Outcome, Reserve};
@@ -10,16 +12,19 @@ use crate::protocol::admin::{AdminRequest, AdminResponse};
 use crate::protocol::client::{Ask, RequestBody, ResponseBody, Target};
 use crate::protocol::error::WireError;
 use crate::protocol::hello::Welcome;
-use crate::server::{Answer, Service, Wait};
-use crate::types::{Grant, ReservationId, SLOT_COUNT, SlotTime};
+use crate::server::{Answer, Decided, Wait};
+use crate::types::{Grant, ReservationId, SLOT_COUNT, Slot, SlotTime};
 
 /// Most times a change of an evicted state is tried; see the engine's bound.
 const TRIES_MAX: usize = 4;
 
+/// When who is denied since the key's owner cannot be reached should come back.
+const OWNER_RETRY_MS: u64 = 1000;
+
 /// Longest time that a reservation may stay open: a day.
 const TTL_MS_MAX: u64 = 24 * 3_600_000;
 
-impl Service for Engine {
+impl Local for Engine {
     fn welcome(&self, version: u16) -> Welcome {
         Welcome {
             version,
@@ -31,15 +36,48 @@ impl Service for Engine {
         }
     }
 
-    fn check(&self, asks: &[Ask<'_>], answers: &mut Vec<Answer>) {
-        self.batch(asks, Mode::Count, answers);
+    fn slot(&self, key: &str) -> Slot {
+        self.slot_of(key)
     }
 
-    fn peek(&self, asks: &[Ask<'_>], answers: &mut Vec<Answer>) {
-        self.batch(asks, Mode::Look, answers);
+    fn decide(&self, asks: &[Ask<'_>], mode: Mode, answers: &mut Vec<Answer>) -> Vec<usize> {
+        self.batch(asks, mode, answers)
     }
 
-    fn command(&self, body: &RequestBody<'_>) -> (ResponseBody, Option<Wait>) {
+    fn without_owner(&self, ask: &Ask<'_>) -> Decided {
+        let policy = self.policies.find(&ask.target.policy, &self.table.shapes)?;
+        self.without_counts(&policy, OWNER_RETRY_MS).decision
+    }
+
+    fn carry_out(&self, body: &RequestBody<'_>) -> Option<(ResponseBody, Option<Wait>)> {
+        self.command(body)
+    }
+
+    fn admin(&self, request: &AdminRequest<'_>) -> AdminResponse {
+        self.admin_request(request)
+    }
+
+    async fn kept(&self, wait: Wait) -> Result<(), WireError> {
+        Self::kept(self, wait)
+            .await
+            .map_err(|_| WireError::StorageFailed)
+    }
+
+    fn connections_changed(&self, open: usize) {
+        self.counts
+            .connections
+            .store(u64::try_from(open).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    fn turned_away(&self) {
+        Counts::add(&self.counts.overloaded);
+    }
+}
+
+impl Engine {
+    /// Carries out any request but checks, peeks and routes; `None`, and nothing is done, if its slot
+    /// is not served here.
+    pub(super) fn command(&self, body: &RequestBody<'_>) -> Option<(ResponseBody, Option<Wait>)> {
         let done = match body {
             RequestBody::Refund {
                 target,
@@ -64,18 +102,22 @@ impl Service for Engine {
                 reservation,
             } => self.done(target, Change::Cancel(ReservationId(*reservation))),
             RequestBody::Reset { target } => self.done(target, Change::Reset),
-            RequestBody::Routes { .. } => Err(WireError::Unavailable),
-            RequestBody::Check(_) | RequestBody::Peek(_) => Err(WireError::Malformed {
-                reason: "a check is not a command".into(),
-            }),
+            RequestBody::Check(_) | RequestBody::Peek(_) | RequestBody::Routes { .. } => {
+                let reason = "a check is not a command".into();
+                Err(WireError::Malformed { reason }.into())
+            }
         };
-        done.unwrap_or_else(|error| {
-            Counts::add(&self.counts.errors);
-            (ResponseBody::Failed(error), None)
-        })
+        match done {
+            Ok(done) => Some(done),
+            Err(Undone::NotServed) => None,
+            Err(Undone::Refused(error)) => {
+                Counts::add(&self.counts.errors);
+                Some((ResponseBody::Failed(error), None))
+            }
+        }
     }
 
-    fn admin(&self, request: &AdminRequest<'_>) -> AdminResponse {
+    fn admin_request(&self, request: &AdminRequest<'_>) -> AdminResponse {
         match request {
             AdminRequest::Inspect(target) => self
                 .inspect(target)
@@ -86,36 +128,42 @@ impl Service for Engine {
             | AdminRequest::Owner(_)
             | AdminRequest::Node(_)
             | AdminRequest::PolicyFile
-            | AdminRequest::PolicyApply(_) => AdminResponse::Failed(WireError::Unavailable),
+            | AdminRequest::PolicyApply(_) => match self.cluster.get() {
+                Some(cluster) => self.cluster_request(cluster, request),
+                None => AdminResponse::Failed(WireError::Unavailable),
+            },
             AdminRequest::Client(_) => AdminResponse::Failed(WireError::Malformed {
                 reason: "a client's request is not an admin's".into(),
             }),
         }
     }
 
-    async fn kept(&self, wait: Wait) -> Result<(), WireError> {
-        Self::kept(self, wait)
-            .await
-            .map_err(|_| WireError::StorageFailed)
+    fn cluster_request(&self, cluster: &Cluster, request: &AdminRequest<'_>) -> AdminResponse {
+        match request {
+            AdminRequest::Ring => AdminResponse::Ring(Box::new(cluster::ring(self, cluster))),
+            AdminRequest::Owner(key) => AdminResponse::Owner(cluster::owner(self, cluster, key)),
+            AdminRequest::Node(command) => cluster.node_command(command),
+            AdminRequest::PolicyFile => {
+                AdminResponse::PolicyFile(cluster.policies_in_force().to_admin())
+            }
+            AdminRequest::PolicyApply(text) => match cluster.apply_policies(self, text) {
+                Ok(applied) => AdminResponse::Applied(applied),
+                Err(error) => AdminResponse::Failed(WireError::Malformed {
+                    reason: error.to_string(),
+                }),
+            },
+            AdminRequest::Client(_)
+            | AdminRequest::Inspect(_)
+            | AdminRequest::Policies
+            | AdminRequest::Status => AdminResponse::Failed(WireError::Unavailable),
+        }
     }
 
-    fn connections_changed(&self, open: usize) {
-        self.counts
-            .connections
-            .store(u64::try_from(open).unwrap_or(u64::MAX), Ordering::Relaxed);
-    }
-
-    fn turned_away(&self) {
-        Counts::add(&self.counts.overloaded);
-    }
-}
-
-impl Engine {
     fn done(
         &self,
         target: &Target<'_>,
         change: Change,
-    ) -> Result<(ResponseBody, Option<Wait>), WireError> {
+    ) -> Result<(ResponseBody, Option<Wait>), Undone> {
         self.change(target, change)
             .map(|(_, wait)| (ResponseBody::Done, wait))
     }
@@ -124,7 +172,8 @@ impl Engine {
         &self,
         target: &Target<'_>,
         change: Change,
-    ) -> Result<(u64, Option<Wait>), WireError> {
+    ) -> Result<(u64, Option<Wait>), Undone> {
+        self.served(target.key)?;
         self.fence.check().map_err(|_| WireError::StorageFailed)?;
         let policy = self.policies.find(&target.policy, &self.table.shapes)?;
         let mut asked = self.asked(&policy, target.key, 0)?;
@@ -135,18 +184,19 @@ impl Engine {
                 Err(error) => self.recover_change(error, &mut asked, now)?,
             }
         }
-        Err(self.no_room())
+        Err(self.no_room().into())
     }
 
     fn reserve(
         &self,
         ask: &Ask<'_>,
         ttl_ms: u64,
-    ) -> Result<(ResponseBody, Option<Wait>), WireError> {
+    ) -> Result<(ResponseBody, Option<Wait>), Undone> {
+        self.served(ask.target.key)?;
         let policy = self.policies.find(&ask.target.policy, &self.table.shapes)?;
         let mut asked = self.asked(&policy, ask.target.key, ask.cost)?;
         if self.fence.is_closed() && policy.policy.on_failure != OnFailure::Allow {
-            return Err(WireError::StorageFailed);
+            return Err(WireError::StorageFailed.into());
         }
         let reserve = Reserve {
             id: ReservationId(rand::random()),
@@ -165,6 +215,7 @@ impl Engine {
                         self.recover_change(error, &mut asked, now)?;
                         continue;
                     }
+                    Ok(Outcome::NotServed) => return Err(Undone::NotServed),
                     Ok(outcome) => self.answer(outcome, &policy, Mode::Count),
                     Err(error) => {
                         self.recover_change(error, &mut asked, now)?;
@@ -183,7 +234,7 @@ impl Engine {
                 answer.wait,
             ));
         }
-        Err(self.no_room())
+        Err(self.no_room().into())
     }
 
     /// Time left of the whole node's quarantine for the asked key.
@@ -199,7 +250,7 @@ impl Engine {
         error: ChangeError,
         asked: &mut Asked<'_>,
         now: SlotTime,
-    ) -> Result<(), WireError> {
+    ) -> Result<(), Undone> {
         match error {
             ChangeError::Cold { evictions } => {
                 asked.absent_at = self
@@ -207,10 +258,21 @@ impl Engine {
                     .map_err(|_| self.no_room())?;
                 Ok(())
             }
-            ChangeError::UnknownReservation(_) => Err(WireError::UnknownReservation),
-            ChangeError::TooManyReservations(_) => Err(WireError::TooManyReservations {
-                max: u32::try_from(crate::limiter::RESERVATIONS_MAX).unwrap_or(u32::MAX),
-            }),
+            ChangeError::NotServed => Err(Undone::NotServed),
+            ChangeError::UnknownReservation(_) => Err(WireError::UnknownReservation.into()),
+            ChangeError::TooManyReservations(_) => {
+                let max = u32::try_from(crate::limiter::RESERVATIONS_MAX).unwrap_or(u32::MAX);
+                Err(WireError::TooManyReservations { max }.into())
+            }
+        }
+    }
+
+    /// Refuses what another node is to be asked, before anything else is said of it.
+    fn served(&self, key: &str) -> Result<(), Undone> {
+        if self.serves(self.slot_of(key)) {
+            Ok(())
+        } else {
+            Err(Undone::NotServed)
         }
     }
 
@@ -220,6 +282,30 @@ impl Engine {
         WireError::Overloaded {
             retry_ms: super::engine::NO_ROOM_RETRY_MS,
         }
+    }
+}
+
+/// Why a command was not carried out; nothing has changed.
+#[derive(Debug)]
+pub(super) enum Undone {
+    /// Its slot is not served here.
+    NotServed,
+    /// For this reason.
+    Refused(WireError),
+}
+
+impl From<Undone> for WireError {
+    fn from(undone: Undone) -> Self {
+        match undone {
+            Undone::NotServed => Self::Unavailable,
+            Undone::Refused(error) => error,
+        }
+    }
+}
+
+impl From<WireError> for Undone {
+    fn from(error: WireError) -> Self {
+        Self::Refused(error)
     }
 }
 

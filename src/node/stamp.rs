@@ -1,4 +1,5 @@
-//! The stored clock stamp: which slot time it was at which times of the machine.
+//! The stored clock stamp: what the node's slot clock showed at which times of the machine. The
+//! offsets of the slots to it are stored with their states.
 
 use super::clock;
 use super::engine::Engine;
@@ -17,7 +18,7 @@ pub(super) const QUARANTINE: &str = "quarantined_since";
 pub(super) fn put(engine: &Engine) -> Result<(), StorageFailed> {
     let now = clock::start_clocks();
     let slot = engine.clock.read(now.mono);
-    engine.publish_slot_clock(slot);
+    engine.slot_clocks.publish(slot);
     let mut value = Vec::with_capacity(64);
     for number in [slot.as_ms(), now.mono.as_ns(), now.wall_ms] {
         value.extend_from_slice(&number.to_le_bytes());

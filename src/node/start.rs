@@ -2,32 +2,35 @@
 //! in quarantine what it cannot vouch for.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use super::clock;
 use super::engine::{About, Counts, Engine};
 use super::error::StartError;
 use super::journal::{Journal, Recovered};
+use super::peers::ClusterIdentity;
 use super::policies::Policies;
+use super::slots::{self, FoundSlots};
 use super::stamp;
 use super::upkeep::Upkeep;
 use crate::config::AfterPowerLoss;
 use crate::limiter::policy::PolicySet;
-use crate::limiter::resume;
 use crate::limiter::table::{Capacity, Table};
+use crate::limiter::{SlotClocks, resume};
 use crate::routing::KeyHasher;
+use crate::storage::Identity;
 use crate::storage::committer::Committer;
 use crate::storage::fence::Fence;
 use crate::storage::memory::MemoryStore;
 use crate::storage::open::OpenOptions;
 use crate::storage::recovery::{Recovery, recover};
+use crate::storage::replace::RowTurn;
 use crate::storage::rocks::RocksStore;
 use crate::storage::store::Store;
 use crate::storage::watermark::BootId;
-use crate::storage::{Identity, SharedSlotClock};
-use crate::types::{Epoch, NodeId, SLOT_COUNT, SlotTime};
+use crate::types::{NodeId, SLOT_COUNT, SlotTime};
 
 /// How an engine is to be built.
 #[derive(Debug, Clone)]
@@ -43,6 +46,23 @@ pub(crate) struct EngineOptions {
     pub(crate) max_clock_error: Option<Duration>,
     pub(crate) after_power_loss: AfterPowerLoss,
     pub(crate) in_flight_max: u32,
+    pub(crate) birth: Birth,
+}
+
+/// What the node is, and what it becomes if its directory is created now.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Birth {
+    /// A limiter by itself: it serves all slots at once.
+    Alone,
+    /// A node of a cluster, which it creates; what it serves is decided by its ownership.
+    Founder,
+    /// A node of a cluster that is there already.
+    Joins {
+        /// The id that it has told the cluster.
+        node: NodeId,
+        /// What it was told.
+        cluster: ClusterIdentity,
+    },
 }
 
 /// A store and who it belongs to.
@@ -50,11 +70,12 @@ struct Opened {
     store: Arc<dyn Store>,
     identity: Identity,
     boots: u64,
-    slot_clock: SharedSlotClock,
+    slot_clocks: Arc<SlotClocks>,
 }
 
 impl Engine {
-    /// Builds an engine with `set` in force.
+    /// Builds an engine with `set` in force. It serves all slots at once if it is [`Birth::Alone`];
+    /// else none, until who owns them is worked out from [`Engine::found_slots`].
     ///
     /// # Errors
     /// [`StartError`]; nothing serves then.
@@ -74,14 +95,13 @@ impl Engine {
             bytes_max: options.bytes_max,
             evicts: options.data_dir.is_some(),
         };
-        let mut table = Table::new(
-            capacity,
-            1,
-            Epoch {
-                counter: opened.boots,
-                node: opened.identity.node,
-            },
-        );
+        let clocks_of_slots = Arc::clone(&opened.slot_clocks);
+        let mut table = Table::new(capacity, 1, opened.identity.node, clocks_of_slots);
+        slots::hold(&table, &*opened.store)?;
+        let registers = opened.store.registers()?;
+        if matches!(options.birth, Birth::Alone) && !registers.is_empty() {
+            return Err(StartError::OfCluster);
+        }
         let mut sink = Recovered {
             table: &table,
             store: &*opened.store,
@@ -125,22 +145,24 @@ impl Engine {
                 node: opened.identity.node,
                 cluster: opened.identity.cluster,
                 key_secret: opened.identity.key_secret,
+                founder: opened.identity.founder,
                 boots: opened.boots,
                 started: clock::mono_now(),
                 data_dir: data_dir.into_owned(),
                 in_flight_max: options.in_flight_max,
                 keeps: options.data_dir.is_some(),
             },
+            cluster: OnceLock::new(),
             quarantined_since: AtomicU64::new(quarantined_since),
-            slot_clock: opened.slot_clock,
+            slot_clocks: opened.slot_clocks,
+            row_turn: RowTurn::default(),
+            found_slots: FoundSlots::new(registers, &recovery),
         });
+        if let Birth::Alone = options.birth {
+            engine.serve_alone();
+        }
         engine.tell_start(&recovery);
         Ok(engine)
-    }
-
-    /// Lets the store know which rows have expired.
-    pub(super) fn publish_slot_clock(&self, now: SlotTime) {
-        self.slot_clock.store(now.as_ms(), Ordering::Relaxed);
     }
 
     fn tell_start(&self, recovery: &Recovery) {
@@ -158,12 +180,22 @@ impl Engine {
 }
 
 fn open_store(options: &EngineOptions) -> Result<Opened, StartError> {
-    let slot_clock = Arc::new(AtomicU64::new(0));
-    let newborn = Identity {
-        node: NodeId(rand::random()),
-        cluster: rand::random(),
-        key_secret: rand::random(),
-        slot_count: SLOT_COUNT,
+    let slot_clocks = Arc::new(SlotClocks::default());
+    let newborn = match options.birth {
+        Birth::Alone | Birth::Founder => Identity {
+            node: NodeId(rand::random()),
+            cluster: rand::random(),
+            key_secret: rand::random(),
+            slot_count: SLOT_COUNT,
+            founder: true,
+        },
+        Birth::Joins { node, cluster } => Identity {
+            node,
+            cluster: cluster.cluster,
+            key_secret: cluster.key_secret,
+            slot_count: cluster.slot_count,
+            founder: false,
+        },
     };
     let Some(path) = &options.data_dir else {
         let store: Arc<dyn Store> = Arc::new(MemoryStore::volatile());
@@ -171,7 +203,7 @@ fn open_store(options: &EngineOptions) -> Result<Opened, StartError> {
             store,
             identity: newborn,
             boots: 1,
-            slot_clock,
+            slot_clocks,
         });
     };
     let store = RocksStore::open(&OpenOptions {
@@ -179,7 +211,7 @@ fn open_store(options: &EngineOptions) -> Result<Opened, StartError> {
         create: options.create,
         newborn,
         boot: BootId::parse(&clock::boot_id()).unwrap_or_default(),
-        slot_clock: Arc::clone(&slot_clock),
+        slot_clocks: Arc::clone(&slot_clocks),
     })?;
     if options.create && !store.found().created {
         tracing::info!(path = %path.display(), "--create has no effect: the directory is in use already");
@@ -189,7 +221,7 @@ fn open_store(options: &EngineOptions) -> Result<Opened, StartError> {
         store: Arc::new(store),
         identity,
         boots,
-        slot_clock,
+        slot_clocks,
     })
 }
 

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use super::clock;
 use super::engine::Engine;
 use crate::limiter::policy::Durability;
-use crate::limiter::table::{ChangeError, Seen};
+use crate::limiter::table::Seen;
 use crate::protocol::admin::{Inspected, InspectedLimit, PolicyLine, Status};
 use crate::protocol::client::Target;
 use crate::protocol::error::WireError;
@@ -15,16 +15,15 @@ impl Engine {
     pub(super) fn inspect(&self, target: &Target<'_>) -> Result<Inspected, WireError> {
         let policy = self.policies.find(&target.policy, &self.table.shapes)?;
         let mut asked = self.asked(&policy, target.key, 0)?;
-        let (now, seen) = loop {
+        let seen = loop {
             let now = self.now();
             match self.table.inspect(now, &asked) {
-                Ok(seen) => break (now, seen),
-                Err(evictions) => {
-                    self.recover_change(ChangeError::Cold { evictions }, &mut asked, now)?;
-                }
+                Ok(seen) => break seen,
+                Err(error) => self.recover_change(error, &mut asked, now)?,
             }
         };
         let Seen {
+            at: now,
             buckets,
             reservations,
             quarantine_ms,

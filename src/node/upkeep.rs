@@ -136,6 +136,7 @@ pub(super) fn write_checkpoint(engine: &Engine) -> Result<(), StorageFailed> {
     let done = checkpoint(
         &*engine.store,
         engine.committer.source(),
+        &engine.row_turn,
         &engine.fence,
         committed,
     )?;

@@ -110,6 +110,10 @@ pub enum WireError {
         /// The owner it names.
         owner: u128,
     },
+    /// The request was passed on to the key's owner, whose answer did not come: it may have been
+    /// carried out, and must not be repeated if it gives permits back.
+    #[error("the owner's answer was lost; the request may have been carried out")]
+    AnswerLost,
 }
 
 impl From<KeyError> for WireError {

@@ -1,4 +1,8 @@
-//! WHOSE IS IT: the hash and slot of a key. Which node owns a slot comes with the cluster.
+//! WHOSE IS IT: the hash and slot of a key, who owns each slot, and who should.
+//!
+//! - [`ring`]: who should hold each slot, by the members alone.
+//! - [`slot_map`]: who does own it, by the newest records known.
+//! - [`router`]: where a check of a slot goes, from this node's point of view.
 #![cfg_attr(
     not(test),
     warn(clippy::arithmetic_side_effects, clippy::float_arithmetic)
@@ -6,5 +10,8 @@
 #![warn(clippy::wildcard_enum_match_arm)]
 
 mod key_hash;
+pub(crate) mod ring;
+pub(crate) mod router;
+pub(crate) mod slot_map;
 
 pub(crate) use key_hash::KeyHasher;

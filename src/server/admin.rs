@@ -1,7 +1,10 @@
 //! One stream of an admin connection: one request, one answer.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use quinn::{RecvStream, SendStream};
 use tokio::time::timeout;
 
@@ -9,15 +12,18 @@ use super::bounds::ROUND_BYTES_MAX;
 use super::encode::Outcome;
 use super::quic::Server;
 use super::round::command_answer;
-use super::service::{Answer, Service, Wait};
+use super::service::{Answer, Carried, Mode, Postponed, Service, Via, Wait};
 use super::stream::End;
 use crate::protocol::admin::{AdminRequest, AdminResponse};
-use crate::protocol::client::{RequestBody, ResponseBody};
+use crate::protocol::client::{Ask, RequestBody, ResponseBody};
 use crate::protocol::error::WireError;
 use crate::protocol::frame::{
     ADMIN_ANSWER_BYTES_MAX, FrameBuffer, FrameError, decode, encode_within,
 };
 use crate::transport::CloseCode;
+
+/// How long a request may take that another node decides: an admin's request names no deadline.
+const DEADLINE: Duration = Duration::from_secs(5);
 
 /// Reads the request, has it carried out, and answers.
 pub(super) async fn serve<S: Service>(
@@ -60,7 +66,7 @@ async fn read(receive: &mut RecvStream, buffer: &mut FrameBuffer) -> Result<(), 
     }
 }
 
-async fn carry_out<S: Service>(service: &S, request: AdminRequest<'_>) -> AdminResponse {
+async fn carry_out<S: Service>(service: &Arc<S>, request: AdminRequest<'_>) -> AdminResponse {
     let body = match request {
         AdminRequest::Client(body) => body,
         AdminRequest::Inspect(_)
@@ -74,34 +80,55 @@ async fn carry_out<S: Service>(service: &S, request: AdminRequest<'_>) -> AdminR
             return service.admin(&request);
         }
     };
-    let mut answers = Vec::new();
-    let (body, wait) = match &body {
-        RequestBody::Check(asks) => {
-            service.check(asks, &mut answers);
-            return decided(service, answers).await;
-        }
-        RequestBody::Peek(asks) => {
-            service.peek(asks, &mut answers);
-            return decided(service, answers).await;
-        }
+    let carried = match &body {
+        RequestBody::Check(asks) => return decided(service, asks, Mode::Count).await,
+        RequestBody::Peek(asks) => return decided(service, asks, Mode::Look).await,
         RequestBody::Refund { .. }
         | RequestBody::Reserve { .. }
         | RequestBody::Settle { .. }
         | RequestBody::Cancel { .. }
         | RequestBody::Reset { .. }
-        | RequestBody::Routes { .. } => service.command(&body),
+        | RequestBody::Routes { .. } => service.command(&body, DEADLINE, Via::Caller),
     };
-    let Some(wait) = wait else {
-        return AdminResponse::Client(body);
-    };
-    AdminResponse::Client(match service.kept(wait).await {
-        Ok(()) => body,
-        Err(error) => command_answer(&body, Some(wait), Outcome::Lost(&error)),
+    AdminResponse::Client(match carried {
+        Carried::Now(body, None) => body,
+        Carried::Now(body, Some(wait)) => match service.kept(wait).await {
+            Ok(()) => body,
+            Err(error) => command_answer(&body, Some(wait), Outcome::Lost(&error)),
+        },
+        Carried::Later(task) | Carried::Open(task) => task.await,
     })
 }
 
-/// The answer to checks, once what they granted is kept.
-async fn decided<S: Service>(service: &S, answers: Vec<Answer>) -> AdminResponse {
+/// The answer to checks, once all are decided and what they granted is kept.
+async fn decided<S: Service>(service: &Arc<S>, asks: &[Ask<'_>], mode: Mode) -> AdminResponse {
+    let mut answers = Vec::new();
+    let late = match mode {
+        Mode::Count => service.check(asks, &mut answers),
+        Mode::Look => service.peek(asks, &mut answers),
+    };
+    let postponed: Vec<_> = late
+        .iter()
+        .filter_map(|&place| asks.get(place))
+        .map(|ask| Postponed {
+            ask,
+            mode,
+            left: DEADLINE,
+        })
+        .collect();
+    let mut tasks: FuturesUnordered<_> =
+        service.later(&postponed, Via::Caller).into_iter().collect();
+    while let Some(settled) = tasks.next().await {
+        tasks.extend(settled.more);
+        for (n, decision) in settled.decided {
+            if let Some(answer) = late.get(n).and_then(|&place| answers.get_mut(place)) {
+                *answer = Answer {
+                    decision,
+                    wait: None,
+                };
+            }
+        }
+    }
     let wait = answers
         .iter()
         .filter_map(|answer| answer.wait)

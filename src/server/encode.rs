@@ -13,7 +13,7 @@ const DECISIONS: u32 = 0;
 
 impl Answer {
     /// Whether it may not be sent if what it waits for is lost: it grants something.
-    pub(super) fn is_withheld(&self) -> bool {
+    pub(crate) fn is_withheld(&self) -> bool {
         let grants = matches!(&self.decision, Ok(decision) if decision.allowed);
         grants && self.wait.is_some()
     }
@@ -131,7 +131,8 @@ fn without_text(error: &WireError) -> WireError {
         | WireError::TooManyReservations { .. }
         | WireError::UnknownReservation
         | WireError::BatchTooLarge { .. }
-        | WireError::NotOwner { .. } => {}
+        | WireError::NotOwner { .. }
+        | WireError::AnswerLost => {}
     }
     error
 }

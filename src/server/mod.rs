@@ -7,6 +7,8 @@
 //!    ([`admission`]), and has the [`Service`] decide all their checks as one batch.
 //! 3. Answers that need no sync wait together for the commit and leave in one write.
 //! 4. Answers that wait for a sync are parked ([`parked`]) while the stream goes on reading.
+//! 5. Requests of which another node decides something, or this one a little later, are deferred
+//!    ([`deferred`]) meanwhile, each until all its answers are there.
 //!
 //! Requests in flight on one stream are answered in any order; so are they decided: in one read,
 //! commands come before checks. Who wants an order waits for the answer.
@@ -18,9 +20,12 @@ mod admin;
 mod admission;
 mod bounds;
 mod connection;
+mod deferred;
 mod encode;
 mod hello;
 mod parked;
+mod peer_door;
+mod pieces;
 mod quic;
 mod round;
 mod service;
@@ -29,5 +34,9 @@ mod stream;
 mod tests;
 
 pub(crate) use bounds::Bounds;
+pub(crate) use connection::serve_requests;
+pub(crate) use peer_door::{PeerDoor, Stranger, Visit, Visited, Visitor};
 pub(crate) use quic::Server;
-pub(crate) use service::{Answer, Service, Wait};
+pub(crate) use service::{
+    Answer, Carried, Decided, Mode, Postponed, Service, Settled, Task, Via, Wait,
+};

@@ -1,11 +1,14 @@
 //! One round of a stream: everything that has arrived is read, decided as one batch, answered.
 
 use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
 
 use super::admission::Admission;
+use super::deferred::{Deferred, Home};
 use super::encode::{self, Outcome};
 use super::parked::{Group, Parked};
-use super::service::{Answer, Service, Wait};
+use super::service::{Answer, Carried, Mode, Postponed, Service, Via, Wait};
 use crate::limiter::policy::Durability;
 use crate::protocol::batch::{BatchedBody, read_request};
 use crate::protocol::client::{Ask, ResponseBody};
@@ -30,6 +33,7 @@ pub(super) struct Round {
 #[derive(Debug)]
 struct Decided {
     id: u64,
+    left: Duration,
     body: DecidedBody,
 }
 
@@ -52,21 +56,31 @@ pub(super) enum Next {
 /// What a round needs to know besides its frames.
 #[derive(Debug)]
 pub(super) struct Terms<'a, S> {
-    pub(super) service: &'a S,
+    pub(super) service: &'a Arc<S>,
+    pub(super) via: Via,
     pub(super) admission: &'a Admission,
     /// How long the bytes may have waited before they were looked at.
     pub(super) held_ms: u64,
-    /// Checks of this stream whose answers wait for a sync.
+    /// Checks of this stream whose answers wait for a sync or for another node.
     pub(super) in_flight: usize,
+}
+
+/// What of a round is decided elsewhere or later.
+#[derive(Default)]
+struct Late {
+    /// Places in the lists of the round, in order.
+    checks: Vec<usize>,
+    peeks: Vec<usize>,
 }
 
 impl Round {
     /// Reads all whole frames in `buffer` and decides them. What was turned away is answered in
-    /// `out` at once.
+    /// `out` at once; what is decided elsewhere or later goes to `deferred`.
     pub(super) fn decide<S: Service>(
         &mut self,
         buffer: &mut FrameBuffer,
         terms: &Terms<'_, S>,
+        deferred: &mut Deferred,
         out: &mut Vec<u8>,
     ) -> Next {
         let mut checks = reuse(std::mem::take(&mut self.checks));
@@ -74,37 +88,86 @@ impl Round {
         let mut frames = buffer.frames();
         let mut next = Next::GoOn;
         for frame in frames.by_ref() {
-            let read = frame
-                .map_err(|_too_large| ())
-                .and_then(|frame| self.read(frame, &mut checks, &mut peeks, terms, out));
+            let read = frame.map_err(|_too_large| ()).and_then(|frame| {
+                let lists = (&mut checks, &mut peeks);
+                self.read(frame, lists, terms, deferred, out)
+            });
             if read.is_err() {
                 next = Next::Broken;
                 break;
             }
         }
         let seen = frames.seen();
+        let mut late = Late::default();
         if !checks.is_empty() {
-            terms.service.check(&checks, &mut self.check_answers);
+            late.checks = terms.service.check(&checks, &mut self.check_answers);
         }
         if !peeks.is_empty() {
-            terms.service.peek(&peeks, &mut self.peek_answers);
+            late.peeks = terms.service.peek(&peeks, &mut self.peek_answers);
         }
         // To send the answers to other checks would be worse than to stop.
         assert_eq!(self.check_answers.len(), checks.len(), "one answer a check");
         assert_eq!(self.peek_answers.len(), peeks.len(), "one answer a peek");
+        if !(late.checks.is_empty() && late.peeks.is_empty()) {
+            self.defer(&checks, &peeks, &late, terms, deferred);
+        }
         self.checks = reuse(checks);
         self.peeks = reuse(peeks);
         buffer.consume(seen);
         next
     }
 
+    /// Moves the requests that hold something late to `deferred`, and has it decided.
+    fn defer<S: Service>(
+        &mut self,
+        checks: &[Ask<'_>],
+        peeks: &[Ask<'_>],
+        late: &Late,
+        terms: &Terms<'_, S>,
+        deferred: &mut Deferred,
+    ) {
+        let mut postponed: Vec<Postponed<'_>> = Vec::new();
+        let mut homes: Vec<Home> = Vec::new();
+        let mut requests = std::mem::take(&mut self.requests);
+        requests.retain(|request| {
+            let (asks, late, mode, range) = match &request.body {
+                DecidedBody::Checks(range) => (checks, &late.checks, Mode::Count, range),
+                DecidedBody::Peeks(range) => (peeks, &late.peeks, Mode::Look, range),
+                DecidedBody::Command(..) => return true,
+            };
+            let within = late_within(late, range);
+            if within.is_empty() {
+                return true;
+            }
+            let asks = within.iter().filter_map(|&place| asks.get(place));
+            postponed.extend(asks.map(|ask| Postponed {
+                ask,
+                mode,
+                left: request.left,
+            }));
+            let places: Vec<usize> = within
+                .iter()
+                .map(|place| place.saturating_sub(range.start))
+                .collect();
+            let answers = self.answers_of(&request.body).to_vec();
+            let edge = (terms.service, terms.admission);
+            deferred.checks((request.id, answers), &places, edge, &mut homes);
+            false
+        });
+        self.requests = requests;
+        let homes: Arc<[Home]> = homes.into();
+        for task in terms.service.later(&postponed, terms.via) {
+            deferred.decide(task, &homes);
+        }
+    }
+
     /// Reads one frame; fails if not even a request's id is in it.
     fn read<'a, S: Service>(
         &mut self,
         frame: &'a [u8],
-        checks: &mut Vec<Ask<'a>>,
-        peeks: &mut Vec<Ask<'a>>,
+        (checks, peeks): (&mut Vec<Ask<'a>>, &mut Vec<Ask<'a>>),
         terms: &Terms<'_, S>,
+        deferred: &mut Deferred,
         out: &mut Vec<u8>,
     ) -> Result<(), ()> {
         let (checks_before, peeks_before) = (checks.len(), peeks.len());
@@ -116,22 +179,36 @@ impl Round {
             }
         };
         let ahead = checks_before.saturating_add(self.requests.len());
-        if let Err(error) = admit(terms, ahead, request.deadline_ms) {
-            checks.truncate(checks_before);
-            peeks.truncate(peeks_before);
-            encode::failed(request.id, error, out);
-            return Ok(());
-        }
+        let left = match admit(terms, ahead, request.deadline_ms) {
+            Ok(left) => left,
+            Err(error) => {
+                checks.truncate(checks_before);
+                peeks.truncate(peeks_before);
+                encode::failed(request.id, error, out);
+                return Ok(());
+            }
+        };
         let body = match request.body {
             BatchedBody::Check(range) => DecidedBody::Checks(range),
             BatchedBody::Peek(range) => DecidedBody::Peeks(range),
             BatchedBody::Command(command) => {
-                let (body, wait) = terms.service.command(&command);
-                DecidedBody::Command(body, wait)
+                let admission = terms.admission;
+                match terms.service.command(&command, left, terms.via) {
+                    Carried::Now(body, wait) => DecidedBody::Command(body, wait),
+                    Carried::Later(task) => {
+                        deferred.command(request.id, task, false, admission);
+                        return Ok(());
+                    }
+                    Carried::Open(task) => {
+                        deferred.command(request.id, task, true, admission);
+                        return Ok(());
+                    }
+                }
             }
         };
         self.requests.push(Decided {
             id: request.id,
+            left,
             body,
         });
         Ok(())
@@ -223,13 +300,22 @@ pub(super) fn command_answer(
     }
 }
 
-/// Whether a request is still wanted and may be made to wait; `ahead` were let in just before.
+/// The late places within a request's range.
+fn late_within<'a>(late: &'a [usize], range: &Range<usize>) -> &'a [usize] {
+    let first = late.partition_point(|&place| place < range.start);
+    let end = late.partition_point(|&place| place < range.end);
+    late.get(first..end).unwrap_or_default()
+}
+
+/// The time that is left of a request's deadline, if it may be made to wait; `ahead` were let in
+/// just before.
 fn admit<S: Service>(
     terms: &Terms<'_, S>,
     ahead: usize,
     deadline_ms: u32,
-) -> Result<(), WireError> {
-    if u64::from(deadline_ms) <= terms.held_ms {
+) -> Result<Duration, WireError> {
+    let left_ms = u64::from(deadline_ms).saturating_sub(terms.held_ms);
+    if left_ms == 0 {
         return Err(WireError::DeadlineExceeded);
     }
     let waiting = terms.in_flight.saturating_add(ahead);
@@ -237,7 +323,7 @@ fn admit<S: Service>(
         terms.service.turned_away();
         return Err(terms.admission.overloaded());
     }
-    Ok(())
+    Ok(Duration::from_millis(left_ms))
 }
 
 /// The same list for other lifetimes: it is emptied, and `collect` keeps its memory.

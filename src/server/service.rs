@@ -1,6 +1,9 @@
 //! The door between the server and the limiter behind it.
 
 use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
 
 use crate::limiter::policy::Durability;
 use crate::protocol::admin::{AdminRequest, AdminResponse};
@@ -38,19 +41,100 @@ pub(crate) struct Answer {
     pub(crate) wait: Option<Wait>,
 }
 
+/// What a check is answered in the end.
+pub(crate) type Decided = Result<WireDecision, WireError>;
+
+/// Work that goes on beside a stream and belongs to it: dropped with it.
+pub(crate) type Task<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// How a request came here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Via {
+    /// From who wants to know: it may be passed on.
+    Caller,
+    /// Another node passed it on: it is answered here, if only that this node does not own its slot.
+    Proxy,
+}
+
+/// Whether a check counts or only looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// It counts if it is granted.
+    Count,
+    /// It only looks.
+    Look,
+}
+
+/// A check that cannot be decided here and now.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Postponed<'a> {
+    /// What is asked.
+    pub(crate) ask: &'a Ask<'a>,
+    /// Whether it counts.
+    pub(crate) mode: Mode,
+    /// Time left until nobody waits for the answer any more.
+    pub(crate) left: Duration,
+}
+
+/// What a task of [`Service::later`] has decided.
+#[derive(Default)]
+pub(crate) struct Settled {
+    /// Checks by their places in the list, and their answers; what was granted is kept.
+    pub(crate) decided: Vec<(usize, Decided)>,
+    /// Tasks that decide those that the task has left over.
+    pub(crate) more: Vec<Task<Self>>,
+}
+
+impl std::fmt::Debug for Settled {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Settled")
+            .field("decided", &self.decided)
+            .field("more", &self.more.len())
+            .finish()
+    }
+}
+
+/// How a command was carried out.
+pub(crate) enum Carried {
+    /// It is, and the answer may leave once this is kept.
+    Now(ResponseBody, Option<Wait>),
+    /// It is decided elsewhere or later; the answer may leave when it is there.
+    Later(Task<ResponseBody>),
+    /// The answer may take as long as the request lets it, and is not worth waiting for when the
+    /// node stops.
+    Open(Task<ResponseBody>),
+}
+
+impl std::fmt::Debug for Carried {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Now(body, wait) => f.debug_tuple("Now").field(body).field(wait).finish(),
+            Self::Later(_) => f.write_str("Later"),
+            Self::Open(_) => f.write_str("Open"),
+        }
+    }
+}
+
 /// What the server asks of the limiter. Everything but [`Service::kept`] returns at once.
 pub(crate) trait Service: Send + Sync + 'static {
     /// The answer to a hello, once the versions agree on `version`.
     fn welcome(&self, version: u16) -> Welcome;
 
-    /// Decides `asks` as one batch and appends one answer for each, in order.
-    fn check(&self, asks: &[Ask<'_>], answers: &mut Vec<Answer>);
+    /// Decides `asks` as one batch and appends one answer for each, in order. Returns the places, in
+    /// order, of those that cannot be decided here and now: their answers stand for nothing, and
+    /// [`Service::later`] takes them on.
+    fn check(&self, asks: &[Ask<'_>], answers: &mut Vec<Answer>) -> Vec<usize>;
 
-    /// Looks without counting; appends one answer for each, in order.
-    fn peek(&self, asks: &[Ask<'_>], answers: &mut Vec<Answer>);
+    /// Looks without counting; otherwise as [`Service::check`].
+    fn peek(&self, asks: &[Ask<'_>], answers: &mut Vec<Answer>) -> Vec<usize>;
 
-    /// Carries out any request but checks and peeks (which it answers with `Malformed`).
-    fn command(&self, body: &RequestBody<'_>) -> (ResponseBody, Option<Wait>);
+    /// Has what [`Service::check`] and [`Service::peek`] left over decided. Each task decides some
+    /// of `asks`, and together they decide each once. What one task waits for holds up no other.
+    fn later(self: &Arc<Self>, asks: &[Postponed<'_>], via: Via) -> Vec<Task<Settled>>;
+
+    /// Carries out any request but checks and peeks (which it answers with `Malformed`); the caller
+    /// waits for as long as `left`.
+    fn command(self: &Arc<Self>, body: &RequestBody<'_>, left: Duration, via: Via) -> Carried;
 
     /// Carries out an admin's request but `Client` (which it answers with `Malformed`).
     fn admin(&self, request: &AdminRequest<'_>) -> AdminResponse;

@@ -1,25 +1,27 @@
 //! One stream of requests: read what is there, decide it, write the answers, park what must wait.
 //!
-//! A stream holds at most one round of requests, the answers to it, and what is parked. It reads
+//! A stream holds at most one round of requests, the answers to it, what is parked and what is
+//! deferred. It reads
 //! no further while its answers are not taken, so that a slow reader is held back by QUIC's own
 //! flow control until its time is up.
 
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::Poll;
 
 use bytes::Bytes;
-use quinn::{ReadError, RecvStream, SendStream};
+use quinn::{RecvStream, SendStream};
 use tokio::time::{Sleep, sleep, timeout};
 
 use super::admission::Admission;
 use super::bounds::{PIECES, ROUND_BYTES_MAX};
+use super::deferred::{Deferred, Done};
 use super::encode::Outcome;
 use super::parked::Parked;
+use super::pieces::{now_or_never, read, write_all};
 use super::quic::{Server, Stopping};
 use super::round::{Next, Round, Terms};
-use super::service::Service;
+use super::service::{Service, Via};
 use crate::protocol::error::WireError;
 use crate::protocol::frame::FrameBuffer;
 use crate::transport::CloseCode;
@@ -31,11 +33,13 @@ const IDLE_ANSWER_BYTES: usize = 16 * 1024;
 /// A stream of requests and what is in progress on it.
 pub(super) struct Stream<S> {
     server: Arc<Server<S>>,
+    via: Via,
     send: SendStream,
     receive: RecvStream,
     buffer: FrameBuffer,
     round: Round,
     parked: Parked,
+    deferred: Deferred,
     out: Vec<u8>,
     pieces: [Bytes; PIECES],
     /// Whether a frame has begun whose end is not there.
@@ -67,6 +71,8 @@ enum Event {
     Lost,
     /// What the first parked group waited for is decided.
     Kept(Result<(), WireError>),
+    /// Something that deferred requests waited for is done.
+    Done(Done),
     /// The rest of a frame did not come in time.
     SlowFrame,
     /// The node stops.
@@ -77,18 +83,20 @@ impl<S: Service> Stream<S> {
     /// A stream on which `buffer` was read already.
     pub(super) fn new(
         server: Arc<Server<S>>,
-        send: SendStream,
-        receive: RecvStream,
+        via: Via,
+        (send, receive): (SendStream, RecvStream),
         buffer: FrameBuffer,
     ) -> Self {
         Self {
             looked: server.now(),
             server,
+            via,
             send,
             receive,
             buffer,
             round: Round::default(),
             parked: Parked::default(),
+            deferred: Deferred::default(),
             out: Vec::new(),
             pieces: std::array::from_fn(|_| Bytes::new()),
             half_frame: false,
@@ -126,14 +134,20 @@ impl<S: Service> Stream<S> {
                 Event::Kept(kept) => {
                     self.looked = self.server.now();
                     self.release(&kept);
-                    self.release_kept().await;
+                    self.release_ready().await;
+                    self.write().await?;
+                }
+                Event::Done(done) => {
+                    self.looked = self.server.now();
+                    self.deferred.take(done, &mut self.out);
+                    self.release_ready().await;
                     self.write().await?;
                 }
                 Event::ReadEnd if self.half_frame => return Err(End::Reset(CloseCode::BadFrame)),
                 Event::ReadEnd => return Ok(()),
                 Event::Lost => return Err(End::Lost),
                 Event::SlowFrame => {
-                    self.write_parked().await?;
+                    self.write_waiting().await?;
                     return Err(End::Reset(CloseCode::SlowFrame));
                 }
                 Event::Stop => break,
@@ -169,7 +183,8 @@ impl<S: Service> Stream<S> {
                 None => std::future::pending().await,
             }
         };
-        // Every branch is cancel safe: quinn's reads and `kept` say so, timers are.
+        let has_deferred = !self.deferred.is_empty();
+        // Every branch is cancel safe: quinn's reads, `kept` and `next` say so, timers are.
         tokio::select! {
             biased;
             (read, waited) = read(&mut self.receive, &mut self.pieces) => match read {
@@ -178,6 +193,7 @@ impl<S: Service> Stream<S> {
                 Err(_) => Event::Lost,
             },
             kept = kept => Event::Kept(kept),
+            done = self.deferred.next(), if has_deferred => Event::Done(done),
             () = too_slow => Event::SlowFrame,
             () = stop => Event::Stop,
         }
@@ -217,17 +233,24 @@ impl<S: Service> Stream<S> {
         let server = Arc::clone(&self.server);
         let terms = Terms {
             service: server.service(),
+            via: self.via,
             admission: server.admission(),
             held_ms,
-            in_flight: self.parked.in_flight(),
+            in_flight: self
+                .parked
+                .in_flight()
+                .saturating_add(self.deferred.in_flight()),
         };
-        let next = self.round.decide(&mut self.buffer, &terms, &mut self.out);
+        let (buffer, deferred) = (&mut self.buffer, &mut self.deferred);
+        let next = self.round.decide(buffer, &terms, deferred, &mut self.out);
         self.round.park(&mut self.parked, terms.admission);
+        // What others decide is on its way before this node waits for its own commit.
+        self.release_done().await;
         self.answer_round().await;
-        self.release_kept().await;
+        self.release_ready().await;
         self.write().await?;
         if next == Next::Broken {
-            self.write_parked().await?;
+            self.write_waiting().await?;
             return Err(End::Reset(CloseCode::BadFrame));
         }
         let left = self.buffer.len();
@@ -272,12 +295,36 @@ impl<S: Service> Stream<S> {
         }
     }
 
-    /// Waits for all that is parked and writes it.
-    async fn write_parked(&mut self) -> Result<(), End> {
+    /// Starts what was deferred, and encodes the answers of what is done.
+    async fn release_done(&mut self) {
+        while !self.deferred.is_empty() {
+            match now_or_never(self.deferred.next()).await {
+                Some(done) => self.deferred.take(done, &mut self.out),
+                None => break,
+            }
+        }
+    }
+
+    /// Encodes all answers that are ready.
+    async fn release_ready(&mut self) {
+        self.release_kept().await;
+        self.release_done().await;
+    }
+
+    /// Waits for all that is parked or deferred and writes it.
+    async fn write_waiting(&mut self) -> Result<(), End> {
+        self.deferred.cut(&mut self.out);
+        self.write().await?;
         while let Some(wait) = self.parked.first() {
             let kept = self.server.service().kept(wait).await;
             self.release(&kept);
-            self.release_kept().await;
+            self.release_ready().await;
+            self.write().await?;
+        }
+        while !self.deferred.is_settled() {
+            let done = self.deferred.next().await;
+            self.deferred.take(done, &mut self.out);
+            self.release_done().await;
             self.write().await?;
         }
         Ok(())
@@ -296,9 +343,9 @@ impl<S: Service> Stream<S> {
         Ok(())
     }
 
-    /// Answers what is parked, says that nothing more comes, and waits until the client has it all.
+    /// Answers what waits, says that nothing more comes, and waits until the client has it all.
     async fn finish(&mut self) -> End {
-        if let Err(end) = self.write_parked().await {
+        if let Err(end) = self.write_waiting().await {
             return end;
         }
         if self.send.finish().is_err() {
@@ -316,52 +363,4 @@ impl<S: Service> Stream<S> {
     fn admission(&self) -> &Admission {
         self.server.admission()
     }
-}
-
-/// Writes all of `answers`; a client that does not take them in time loses its connection.
-async fn write_all(
-    send: &mut SendStream,
-    answers: &[u8],
-    admission: &Admission,
-) -> Result<(), End> {
-    let mut write = pin!(send.write_all(answers));
-    let written = if let Some(written) = now_or_never(write.as_mut()).await {
-        written
-    } else {
-        let _unread = admission
-            .unread(answers.len())
-            .ok_or(End::Close(CloseCode::SlowReader))?;
-        timeout(admission.bounds.slow_reader_timeout, write)
-            .await
-            .map_err(|_elapsed| End::Close(CloseCode::SlowReader))?
-    };
-    written.map_err(|_gone| End::Lost)
-}
-
-/// Reads all pieces that are there, or waits for some; tells whether it waited.
-async fn read(
-    receive: &mut RecvStream,
-    pieces: &mut [Bytes],
-) -> (Result<Option<usize>, ReadError>, bool) {
-    let mut waited = false;
-    let mut reading = pin!(receive.read_chunks(pieces));
-    let outcome = poll_fn(|cx| {
-        let outcome = reading.as_mut().poll(cx);
-        waited |= outcome.is_pending();
-        outcome
-    })
-    .await;
-    (outcome, waited)
-}
-
-/// The future's output if it is ready.
-async fn now_or_never<F: Future>(future: F) -> Option<F::Output> {
-    let mut future = pin!(future);
-    poll_fn(|cx| {
-        Poll::Ready(match future.as_mut().poll(cx) {
-            Poll::Ready(output) => Some(output),
-            Poll::Pending => None,
-        })
-    })
-    .await
 }

@@ -8,6 +8,7 @@
 //! Commits go on meanwhile: nothing here takes their turn, and rows go in small batches.
 
 use super::fence::{Fence, StorageFailed};
+use super::replace::RowTurn;
 use super::store::{StateRow, Store};
 
 /// Rows that a source should hand out at once: about 40 KB, written in under a millisecond.
@@ -43,6 +44,7 @@ pub(crate) struct Checkpoint {
 pub(crate) fn checkpoint<S: Store + ?Sized>(
     store: &S,
     source: &impl CheckpointSource,
+    turn: &RowTurn,
     fence: &Fence,
     committed_before: u64,
 ) -> Result<Checkpoint, StorageFailed> {
@@ -53,7 +55,11 @@ pub(crate) fn checkpoint<S: Store + ?Sized>(
     let mut rows = Vec::with_capacity(CHUNK_ROWS);
     let mut cursor = Default::default();
     fence.check()?;
-    while source.unsaved(&mut cursor, &mut rows) {
+    loop {
+        let _turn = turn.take();
+        if !source.unsaved(&mut cursor, &mut rows) {
+            break;
+        }
         fence.check()?;
         let written = store.put_states(&rows);
         written.map_err(|error| fence.close(error))?;

@@ -1,27 +1,25 @@
 //! Expired rows go when RocksDB compacts the files they are in.
 //!
-//! A row is judged by the slot clock that the node publishes, never by wall time: RocksDB's own
-//! time to live would drop live counts when the wall clock jumps. A row that cannot be read is
-//! kept, so that recovery can tell of it.
+//! A row is judged by its slot's clock, as the node publishes it, never by wall time: RocksDB's own
+//! time to live would drop live counts when the wall clock jumps. A row of a slot that is not served
+//! is kept, and one that cannot be read too, so that recovery can tell of it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use rocksdb::CompactionDecision;
 
+use crate::limiter::SlotClocks;
 use crate::limiter::codec::expires_at;
-use crate::types::SlotTime;
+use crate::types::{SlotTime, StateId};
 
-/// Milliseconds of the slot clock as the node last published them; 0, and nothing is dropped,
-/// until it has recovered.
-pub(crate) type SharedSlotClock = Arc<AtomicU64>;
-
-/// A compaction filter that drops the rows that have expired by `clock`.
+/// A compaction filter that drops the rows that have expired by `clocks`.
 pub(super) fn drop_expired(
-    clock: SharedSlotClock,
+    clocks: Arc<SlotClocks>,
 ) -> impl FnMut(u32, &[u8], &[u8]) -> CompactionDecision + Send + 'static {
-    move |_level, _id, row| {
-        if has_expired(row, SlotTime::from_ms(clock.load(Ordering::Relaxed))) {
+    move |_level, id, row| {
+        let id = id.try_into().map(StateId::from_bytes);
+        let reached = id.ok().and_then(|id| clocks.reached(id.slot()));
+        if reached.is_some_and(|now| has_expired(row, now)) {
             CompactionDecision::Remove
         } else {
             CompactionDecision::Keep
@@ -38,7 +36,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_readable_row_expires_and_only_by_the_published_clock() {
+    fn only_a_readable_row_expires_and_only_by_its_clock() {
         let row = |expires_ms: u64| [&[0; 5], expires_ms.to_le_bytes().as_slice()].concat();
         let cases = [
             (row(1000), 999, false),

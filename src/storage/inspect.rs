@@ -142,6 +142,7 @@ fn look_inside(
             cluster: 0,
             key_secret: [0; 16],
             slot_count: 0,
+            founder: false,
         },
     });
     let value = |name| store.meta(name).ok().flatten();

@@ -5,21 +5,38 @@
 //! | name | value |
 //! |---|---|
 //! | `format` | version of the data directory's format (u32 LE) |
-//! | `identity` | node id (u128 LE), cluster id (u128 LE), key secret (16 bytes), slot count (u16 LE) |
+//! | `identity` | node id (u128 LE), cluster id (u128 LE), key secret (16 bytes), slot count (u16 LE), 1 if it created the cluster (u8) |
 //! | `boots` | how often a node was started on it (u64 LE) |
+//! | `register/NNNN` | of a slot: who owns it (the ownership's bytes) |
+//! | `slot/NNNN` | of a slot: whose state its rows are (`limiter::installed`) |
 //! | `journal_floor` | commit number up to which the journal was dropped (u64 LE) |
 
 use std::fmt;
 
-use crate::types::NodeId;
+use crate::types::{NodeId, Slot};
 
 /// Version of the format that this build reads and writes.
-pub(crate) const FORMAT_VERSION: u32 = 1;
+pub(crate) const FORMAT_VERSION: u32 = 2;
 
 pub(super) const FORMAT: &str = "format";
 pub(super) const IDENTITY: &str = "identity";
 pub(super) const BOOTS: &str = "boots";
 pub(super) const JOURNAL_FLOOR: &str = "journal_floor";
+
+/// What names of registers begin with.
+pub(super) const REGISTER: &str = "register/";
+/// What names of the marks of slots begin with.
+pub(super) const SLOT: &str = "slot/";
+
+/// The name of a slot's value.
+pub(super) fn slot_name(prefix: &str, slot: Slot) -> String {
+    format!("{prefix}{:04}", slot.number())
+}
+
+/// The slot of a name that [`slot_name`] gave.
+pub(super) fn slot_of(prefix: &str, name: &str) -> Option<Slot> {
+    Slot::new(name.strip_prefix(prefix)?.parse().ok()?)
+}
 
 /// What is born with a data directory and never changes.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -32,25 +49,35 @@ pub(crate) struct Identity {
     pub(crate) key_secret: [u8; 16],
     /// Number of slots of the cluster.
     pub(crate) slot_count: u16,
+    /// Whether the node created the cluster, and so owns all slots of which nothing else is known.
+    pub(crate) founder: bool,
 }
+
+const IDENTITY_BYTES: usize = 51;
 
 impl Identity {
     pub(super) fn encode(&self) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(50);
+        let mut bytes = Vec::with_capacity(IDENTITY_BYTES);
         bytes.extend_from_slice(&self.node.0.to_le_bytes());
         bytes.extend_from_slice(&self.cluster.to_le_bytes());
         bytes.extend_from_slice(&self.key_secret);
         bytes.extend_from_slice(&self.slot_count.to_le_bytes());
+        bytes.push(u8::from(self.founder));
         bytes
     }
 
     pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
-        let bytes: &[u8; 50] = bytes.try_into().ok()?;
+        let bytes: &[u8; IDENTITY_BYTES] = bytes.try_into().ok()?;
         Some(Self {
             node: NodeId(u128::from_le_bytes(bytes[..16].try_into().ok()?)),
             cluster: u128::from_le_bytes(bytes[16..32].try_into().ok()?),
             key_secret: bytes[32..48].try_into().ok()?,
-            slot_count: u16::from_le_bytes(bytes[48..].try_into().ok()?),
+            slot_count: u16::from_le_bytes(bytes[48..50].try_into().ok()?),
+            founder: match bytes[50] {
+                0 => false,
+                1 => true,
+                _ => return None,
+            },
         })
     }
 }
@@ -112,10 +139,11 @@ mod tests {
             cluster: 77,
             key_secret: *b"sixteen  bytes!!",
             slot_count: 4096,
+            founder: true,
         };
         let bytes = identity.encode();
         assert_eq!(Identity::decode(&bytes), Some(identity));
-        assert_eq!(Identity::decode(&bytes[..49]), None);
+        assert_eq!(Identity::decode(&bytes[..50]), None);
         assert!(!format!("{identity:?}").contains("key_secret"));
     }
 }

@@ -15,6 +15,7 @@ mod tickets;
 pub(crate) mod checkpoint;
 pub(crate) mod fence;
 pub(crate) mod recovery;
+pub(crate) mod replace;
 pub(crate) mod watermark;
 
 pub(crate) mod memory;
@@ -26,10 +27,10 @@ mod log_frames;
 mod meta;
 pub(crate) mod open;
 pub(crate) mod rocks;
+mod rocks_slots;
 mod scan;
 mod settings;
 
-pub(crate) use compaction::SharedSlotClock;
 pub(crate) use meta::Identity;
 
 #[cfg(test)]

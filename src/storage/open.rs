@@ -1,12 +1,13 @@
 //! Opening a data directory: what is there, whose it is, and what to tell when it cannot be used.
 
+use std::cmp::Ordering;
 use std::fs::{File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rocksdb::{DB, ErrorKind};
 
-use super::compaction::SharedSlotClock;
 use super::layout::{Content, Layout};
 use super::log_frames;
 use super::meta::{self, FORMAT_VERSION, Identity};
@@ -14,6 +15,7 @@ use super::rocks::{Parts, RocksStore};
 use super::settings::{self, LogRecovery};
 use super::store::{Cause, Found, Store, StoreError};
 use super::watermark::{BootId, Mark, Watermark};
+use crate::limiter::SlotClocks;
 use crate::types::BootCounter;
 
 /// Which data directory to open, and how.
@@ -28,7 +30,7 @@ pub(crate) struct OpenOptions {
     /// The machine's boot id of now.
     pub(crate) boot: BootId,
     /// By which expired rows are dropped.
-    pub(crate) slot_clock: SharedSlotClock,
+    pub(crate) slot_clocks: Arc<SlotClocks>,
 }
 
 /// Why a data directory cannot be opened. Nothing in it was changed, unless a variant says so.
@@ -93,6 +95,17 @@ pub(crate) enum OpenError {
          run the newer version"
     )]
     NewerFormat {
+        /// The directory.
+        path: PathBuf,
+        /// The format it has.
+        found: u32,
+    },
+    /// An older version of the software wrote it.
+    #[error(
+        "data directory {path} has format {found}, this version needs {FORMAT_VERSION}; begin anew \
+         in an empty one with --create"
+    )]
+    OlderFormat {
         /// The directory.
         path: PathBuf,
         /// The format it has.
@@ -221,11 +234,11 @@ impl RocksStore {
             let format = format.ok_or_else(|| unreadable(meta::FORMAT))?;
             let format = <[u8; 4]>::try_from(format).map(u32::from_le_bytes);
             let found = format.map_err(|_| unreadable(meta::FORMAT))?;
-            if found > FORMAT_VERSION {
-                return Err(OpenError::NewerFormat {
-                    path: path.to_owned(),
-                    found,
-                });
+            let path = path.to_owned();
+            match found.cmp(&FORMAT_VERSION) {
+                Ordering::Equal => {}
+                Ordering::Greater => return Err(OpenError::NewerFormat { path, found }),
+                Ordering::Less => return Err(OpenError::OlderFormat { path, found }),
             }
         }
         let identity = self.meta(meta::IDENTITY).map_err(of_store)?;
@@ -243,6 +256,12 @@ impl RocksStore {
         );
         Ok(self)
     }
+}
+
+/// Whether there is no database at `path` yet, as far as names can tell.
+pub(crate) fn is_new(path: &Path) -> bool {
+    let content = Layout::of(path).content();
+    matches!(content, Ok(Content::Missing | Content::Empty))
 }
 
 /// Whether the database must be made; fails if it must be but may not.
@@ -291,7 +310,7 @@ fn open_db(layout: &Layout, options: &OpenOptions, create: bool) -> Result<(DB, 
     let open = |recovery| {
         let database = settings::database(recovery, create);
         let known = DB::list_cf(&database, &layout.db).unwrap_or_default();
-        let families = settings::column_families(options.slot_clock.clone(), &known);
+        let families = settings::column_families(Arc::clone(&options.slot_clocks), &known);
         DB::open_cf_descriptors(&database, &layout.db, families)
     };
     let first = match open(LogRecovery::TornTail) {

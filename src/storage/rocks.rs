@@ -11,11 +11,12 @@ use parking_lot::{Mutex, RwLock};
 use rocksdb::{ColumnFamily, DB, ErrorKind, WriteBatch, WriteOptions};
 
 use super::meta::{self, FORMAT_VERSION, Identity};
+use super::rocks_slots::Slots;
 use super::scan::scan;
 use super::settings::{JOURNAL, META, STATE};
-use super::store::{Found, Operation, Scan, StateRow, Store, StoreError};
+use super::store::{Found, Operation, Scan, SlotInstall, StateRow, Store, StoreError};
 use super::watermark::{Mark, Watermark};
-use crate::types::{BootCounter, StateId};
+use crate::types::{BootCounter, Slot, SlotSet, StateId};
 
 /// The store of a node: one directory, one process.
 pub(crate) struct RocksStore {
@@ -145,6 +146,12 @@ impl RocksStore {
         call(self.open.read().as_ref().ok_or(StoreError::Closed)?)
     }
 
+    /// The writes of an installation without its sync.
+    #[cfg(test)]
+    pub(super) fn write_slots(&self, slots: &[SlotInstall]) {
+        self.with(|open| open.slots()?.write(slots)).unwrap();
+    }
+
     #[cfg(test)]
     pub(super) fn compact_states(&self) {
         let compacted = self.with(|open| {
@@ -161,6 +168,14 @@ impl OpenDb {
     fn family(&self, name: &'static str) -> Result<&ColumnFamily, StoreError> {
         // All three are opened with the database, so this is never `None`.
         self.db.cf_handle(name).ok_or(StoreError::Closed)
+    }
+
+    fn slots(&self) -> Result<Slots<'_>, StoreError> {
+        Ok(Slots {
+            db: &self.db,
+            meta: self.family(META)?,
+            state: self.family(STATE)?,
+        })
     }
 }
 
@@ -224,6 +239,35 @@ impl Store for RocksStore {
             let row = open.db.get_cf(open.family(STATE)?, id.to_bytes());
             row.map_err(|error| of_rocks(Operation::Read, error))
         })
+    }
+
+    fn put_registers(&self, registers: &[(Slot, Vec<u8>)]) -> Result<(), StoreError> {
+        self.with(|open| open.slots()?.put_registers(registers))
+    }
+
+    fn registers(&self) -> Result<Vec<(Slot, Vec<u8>)>, StoreError> {
+        self.with(|open| open.slots()?.values(meta::REGISTER))
+    }
+
+    fn slot_marks(&self) -> Result<Vec<(Slot, Vec<u8>)>, StoreError> {
+        self.with(|open| open.slots()?.values(meta::SLOT))
+    }
+
+    fn install(&self, slots: &[SlotInstall]) -> Result<(), StoreError> {
+        self.with(|open| open.slots()?.install(slots))
+    }
+
+    fn drop_slots(&self, slots: &SlotSet, mark: &[u8]) -> Result<(), StoreError> {
+        self.with(|open| open.slots()?.drop_slots(slots, mark))
+    }
+
+    fn slot_rows(
+        &self,
+        slot: Slot,
+        after: Option<StateId>,
+        bytes_max: usize,
+    ) -> Result<Vec<StateRow>, StoreError> {
+        self.with(|open| open.slots()?.rows(slot, after, bytes_max))
     }
 
     fn scan_states(
@@ -303,7 +347,7 @@ fn commit_number(key: &[u8]) -> Option<u64> {
     key.try_into().ok().map(u64::from_be_bytes)
 }
 
-fn synced() -> WriteOptions {
+pub(super) fn synced() -> WriteOptions {
     let mut options = WriteOptions::default();
     options.set_sync(true);
     options

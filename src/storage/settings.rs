@@ -5,7 +5,10 @@ use rocksdb::{
     Options, ReadOptions,
 };
 
-use super::compaction::{SharedSlotClock, drop_expired};
+use std::sync::Arc;
+
+use super::compaction::drop_expired;
+use crate::limiter::SlotClocks;
 
 /// Column family of named values.
 pub(super) const META: &str = "meta";
@@ -71,12 +74,12 @@ pub(super) fn database(recovery: LogRecovery, create: bool) -> Options {
 
 /// The three column families, and those of `others` with default settings.
 pub(super) fn column_families(
-    clock: SharedSlotClock,
+    clocks: Arc<SlotClocks>,
     others: &[String],
 ) -> Vec<ColumnFamilyDescriptor> {
     let cache = Cache::new_lru_cache(CACHE_BYTES);
     let mut state = column_family(&cache);
-    state.set_compaction_filter("expired-states", drop_expired(clock));
+    state.set_compaction_filter("expired-states", drop_expired(clocks));
     state.set_periodic_compaction_seconds(COMPACTED_AFTER_S);
     let mut families = vec![
         ColumnFamilyDescriptor::new(META, column_family(&cache)),

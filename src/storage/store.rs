@@ -7,9 +7,11 @@
 //! | call returned | survives `kill -9` | survives power loss |
 //! |---|---|---|
 //! | [`Store::put_meta`], [`Store::put_mark`] | yes | yes |
+//! | [`Store::put_registers`], [`Store::install`], [`Store::drop_slots`] | yes | yes |
 //! | [`Store::append_commit`], [`Store::put_states`] | yes | once [`Store::sync`] was called and returned |
 //! | [`Store::drop_journal`] | yes | yes, and all that was written before it |
 //!
+//! A crash in the middle of a call leaves of each slot that it concerns either all or nothing.
 //! Writes that a power loss may take are lost from the end only: what is left is a prefix of them.
 //! After a failed write or sync the store's content is unknown; nothing may be retried (see
 //! [`super::fence`]).
@@ -18,7 +20,7 @@ use std::error::Error;
 use std::fmt;
 
 use super::watermark::{BootId, Mark};
-use crate::types::StateId;
+use crate::types::{Slot, SlotSet, StateId};
 
 /// One state's id and its row.
 pub(crate) type StateRow = (StateId, Vec<u8>);
@@ -54,6 +56,43 @@ pub(crate) trait Store: Send + Sync + 'static {
     /// are unknown.
     fn state(&self, id: StateId) -> Result<Option<Vec<u8>>, StoreError>;
 
+    /// Puts the registers of slots; when this returns they survive power loss.
+    fn put_registers(&self, registers: &[(Slot, Vec<u8>)]) -> Result<(), StoreError>;
+
+    /// All registers that were put, in order.
+    ///
+    /// # Errors
+    /// [`StoreError::MetaUnreadable`], which names the register, if one is damaged.
+    fn registers(&self) -> Result<Vec<(Slot, Vec<u8>)>, StoreError>;
+
+    /// All marks of slots, in order; see [`SlotInstall::mark`].
+    ///
+    /// # Errors
+    /// As [`Store::registers`].
+    fn slot_marks(&self) -> Result<Vec<(Slot, Vec<u8>)>, StoreError>;
+
+    /// Puts register and mark of slots, and replaces all their rows; when this returns all survives
+    /// power loss. Each slot is written whole or not at all.
+    ///
+    /// No checkpoint may run meanwhile; see [`super::replace`].
+    fn install(&self, slots: &[SlotInstall]) -> Result<(), StoreError>;
+
+    /// Deletes all rows of these slots and puts `mark` as the mark of each; when this returns it
+    /// survives power loss. Registers stay. No checkpoint may run meanwhile.
+    fn drop_slots(&self, slots: &SlotSet, mark: &[u8]) -> Result<(), StoreError>;
+
+    /// Rows of a slot in order of their ids, behind `after`, of at most about `bytes_max` but at
+    /// least one if there is one.
+    ///
+    /// # Errors
+    /// [`StoreError::Unreadable`] if some cannot be read.
+    fn slot_rows(
+        &self,
+        slot: Slot,
+        after: Option<StateId>,
+        bytes_max: usize,
+    ) -> Result<Vec<StateRow>, StoreError>;
+
     /// Visits all rows in order of their ids.
     fn scan_states(
         &self,
@@ -74,6 +113,42 @@ pub(crate) trait Store: Send + Sync + 'static {
 
     /// Syncs and closes; every later call fails with [`StoreError::Closed`].
     fn close(&self) -> Result<(), StoreError>;
+}
+
+/// What is written of a slot whose state is installed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct SlotInstall {
+    /// Which slot.
+    pub(crate) slot: Slot,
+    /// Who owns it, for the ownership's eyes.
+    pub(crate) register: Vec<u8>,
+    /// Whose state the rows are, for the limiter's.
+    pub(crate) mark: Vec<u8>,
+    /// All its rows from now on; `None` leaves those that are there.
+    pub(crate) rows: Option<Vec<StateRow>>,
+}
+
+impl SlotInstall {
+    fn bytes(&self) -> usize {
+        let rows = self.rows.iter().flatten().map(|(_, row)| row.len() + 16);
+        self.register.len() + self.mark.len() + rows.sum::<usize>()
+    }
+}
+
+/// Bytes that are written at once, unless one slot has more.
+const INSTALL_BYTES_MAX: usize = 4 << 20;
+
+/// Cuts `slots` into writes of whole slots, each of about 4 MiB at most.
+pub(super) fn writes_of(slots: &[SlotInstall]) -> impl Iterator<Item = &[SlotInstall]> {
+    let mut bytes = 0_usize;
+    slots.chunk_by(move |before, next| {
+        bytes += before.bytes();
+        let fits = bytes + next.bytes() <= INSTALL_BYTES_MAX;
+        if !fits {
+            bytes = 0;
+        }
+        fits
+    })
 }
 
 /// What a store found when it was opened.
@@ -117,6 +192,8 @@ pub(crate) enum Operation {
     Sync,
     /// Putting or deleting state rows.
     PutStates,
+    /// Replacing or deleting all rows of slots.
+    ReplaceSlots,
     /// Dropping the journal behind a checkpoint.
     DropJournal,
     /// Putting the watermark.
@@ -131,6 +208,7 @@ impl fmt::Display for Operation {
             Self::Append => "appending a commit",
             Self::Sync => "syncing the log",
             Self::PutStates => "writing state rows",
+            Self::ReplaceSlots => "replacing the states of slots",
             Self::DropJournal => "dropping the journal behind a checkpoint",
             Self::PutMark => "writing the watermark",
         })

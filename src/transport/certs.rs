@@ -105,6 +105,25 @@ impl Authority {
         files::write_all(dir, &[key, cert], existing)
     }
 
+    /// Writes `ca.pem` alone into `dir`, as a node or client needs it, and names it; nothing if it
+    /// is there already.
+    ///
+    /// # Errors
+    /// [`CertError::Exists`] if another authority's is there and `existing` does not allow it;
+    /// [`CertError::Write`].
+    pub fn save_cert(&self, dir: &Path, existing: Existing) -> Result<Vec<PathBuf>, CertError> {
+        let there = std::fs::read_to_string(dir.join(CA_CERT));
+        if there.is_ok_and(|there| there == self.cert_pem) {
+            return Ok(Vec::new());
+        }
+        let cert = NewFile {
+            name: CA_CERT,
+            text: &self.cert_pem,
+            secret: false,
+        };
+        files::write_all(dir, &[cert], existing)
+    }
+
     /// The authority's certificate as PEM.
     pub fn cert_pem(&self) -> &str {
         &self.cert_pem

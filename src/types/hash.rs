@@ -14,6 +14,11 @@ impl KeyHash {
     pub(crate) const fn state_id(self, policy_hash: u64) -> StateId {
         StateId(self.0 ^ policy_hash as u128)
     }
+
+    /// The slot that all states of the key live in.
+    pub(crate) const fn slot(self) -> Slot {
+        Slot::of_hash(self.0)
+    }
 }
 
 /// Names the state of one key under one policy; also its key on disk (big-endian).
@@ -24,6 +29,12 @@ impl StateId {
     /// The slot that the state lives in: the top 12 bits.
     pub(crate) const fn slot(self) -> Slot {
         Slot::of_hash(self.0)
+    }
+
+    /// The lowest id of a slot, which stands for the slot as a whole where no state can be meant: no
+    /// key's hash ever comes out at it.
+    pub(crate) const fn first_of(slot: Slot) -> Self {
+        Self((slot.number() as u128) << 116)
     }
 
     /// The 16 bytes under which the state is stored.

@@ -197,7 +197,12 @@ impl SlotSet {
 
     /// The slots in it, in order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = Slot> + '_ {
-        Slot::all().filter(|&slot| self.contains(slot))
+        let words = self.0.iter().zip((0..SLOT_COUNT).step_by(64));
+        let full = words.filter(|(word, _)| **word != 0);
+        full.flat_map(|(&word, first)| {
+            let bits = (0..64u16).filter(move |bit| word & (1 << bit) != 0);
+            bits.map(move |bit| Slot(first | bit))
+        })
     }
 
     /// The words of the bitmap, for the wire.

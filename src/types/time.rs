@@ -34,6 +34,12 @@ impl SlotTime {
         Self(self.0.saturating_sub(ms))
     }
 
+    /// This time moved by `ms`, within the clock's range.
+    #[cfg(feature = "server")]
+    pub(crate) const fn shifted(self, ms: i64) -> Self {
+        Self(self.0.saturating_add_signed(ms))
+    }
+
     /// Milliseconds from `earlier` to this time; 0 if `earlier` is later.
     pub const fn ms_since(self, earlier: Self) -> u64 {
         self.0.saturating_sub(earlier.0)

@@ -2,11 +2,14 @@
 
 use clap::{Parser, Subcommand, ValueEnum};
 
-use crate::commands::{certs, check, config, inspect, load, policies, replay, reset, status, wal};
+use crate::commands::{
+    certs, check, config, inspect, load, members, node, owner, policies, policy, replay, reset,
+    ring, status, top, wal,
+};
 use crate::nodes::Nodes;
 use crate::outcome::EXIT_CODES;
 
-/// Asks and administers a rate limiter node, and works on its files.
+/// Asks and administers the nodes of a rate limiter, and works on their files.
 #[derive(Debug, Parser)]
 #[command(
     name = "ratelimitctl",
@@ -53,8 +56,20 @@ pub(crate) enum Command {
     Inspect(inspect::Args),
     /// List the policies in force
     Policies(policies::Args),
+    /// Show what a policy file would change, or put it in force on the whole cluster
+    Policy(policy::Args),
     /// Show how the node is
     Status(status::Args),
+    /// Draw the cluster, as all its nodes see it
+    Ring(ring::Args),
+    /// List the nodes of the cluster, as one of them sees them
+    Members(members::Args),
+    /// Show which node decides for a key
+    Owner(owner::Args),
+    /// Watch the cluster live
+    Top(top::Args),
+    /// Drain a node, take it out, or change its weight
+    Node(node::Args),
     /// Forget what was counted for a key
     Reset(reset::Args),
     /// Generate load, and measure how a node bears it

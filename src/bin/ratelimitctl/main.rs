@@ -2,12 +2,17 @@
 //!
 //! Data goes to stdout, all else to stderr; the exit code tells the outcome (see [`outcome::Exit`]).
 
+mod ask;
 mod cli;
+mod cluster;
 mod commands;
+mod figures;
+mod fit;
 mod nodes;
 mod outcome;
 mod output;
 mod refusal;
+mod watch;
 
 use std::process::ExitCode;
 

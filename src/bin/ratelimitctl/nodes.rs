@@ -66,6 +66,21 @@ impl Nodes {
         Ok(builder.connect_admin().await?)
     }
 
+    /// An admin's connection to the node at `address`.
+    pub(crate) async fn admin_at(&self, address: &str, wait: Duration) -> Result<Admin, Failure> {
+        let credentials = Credentials::load(self.certs_dir()?, Role::Admin);
+        let builder = Client::builder()
+            .seeds([address])
+            .tls(credentials.map_err(Failure::usage)?)
+            .deadline(wait);
+        Ok(builder.connect_admin().await?)
+    }
+
+    /// The addresses that the command line names.
+    pub(crate) fn endpoints(&self) -> &[String] {
+        &self.endpoint
+    }
+
     /// A client's certificate, or an admin's, who may do the same.
     fn client_credentials(&self) -> Result<Credentials, Failure> {
         let dir = self.certs_dir()?;

@@ -67,6 +67,11 @@ impl Failure {
         self
     }
 
+    /// What went wrong, with its causes, on one line.
+    pub(crate) fn reason(&self) -> String {
+        format!("{:#}", self.error)
+    }
+
     /// Whether the reader of stdout has gone away: no fault, and nobody is left to tell.
     fn is_closed_stdout(&self) -> bool {
         self.error
@@ -87,7 +92,7 @@ pub(crate) fn report(outcome: Result<Exit, Failure>) -> ExitCode {
         Ok(exit) => exit,
         Err(failure) if failure.is_closed_stdout() => Exit::Ok,
         Err(failure) => {
-            output::say(&format!("error: {:#}", failure.error));
+            output::say(&format!("error: {}", failure.reason()));
             if let Some(hint) = &failure.hint {
                 output::say(&format!("hint: {hint}"));
             }

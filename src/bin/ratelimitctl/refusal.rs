@@ -44,6 +44,7 @@ const fn wire_word(error: &WireError) -> &'static str {
         WireError::BatchTooLarge { .. } => "batch_too_large",
         WireError::RoleRefused { .. } => "role_refused",
         WireError::NotOwner { .. } => "not_owner",
+        WireError::AnswerLost => "answer_lost",
         _ => "refused",
     }
 }

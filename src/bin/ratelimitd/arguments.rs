@@ -27,18 +27,29 @@ pub(crate) enum Command {
 const SERVE_HELP: &str = "\
 Each option is also a key of node.toml, where dashes are underscores; the command line wins.
 SIGHUP reads the policies again; so does a change of their file. SIGTERM and SIGINT stop the node:
-what was asked is answered, all counts are synced, and it exits with 0. A second one stops at once.
+its slots go to other nodes for at most `drain_timeout` (30 s), what was asked is answered, all counts
+are synced, and it exits with 0. A second one stops at once.
+
+A cluster begins with one node that is started with --create; every other one is started with --join
+and the address of any node that serves. Both matter only the first time: a data directory that is in
+use knows its cluster.
 
 Examples:
   ratelimitd serve --create --data-dir /var/lib/ratelimit --policies limits.toml
   ratelimitd serve --config /etc/ratelimit/node.toml
-  ratelimitd serve --listen 0.0.0.0:7400 --certs /etc/ratelimit/certs";
+  ratelimitd serve --create --listen 0.0.0.0:7400 --advertise limits-1.example:7400 \
+      --data-dir /var/lib/ratelimit --certs /etc/ratelimit/certs
+  ratelimitd serve --join limits-1.example:7400 --listen 0.0.0.0:7400 \
+      --advertise limits-2.example:7400 --data-dir /var/lib/ratelimit --certs /etc/ratelimit/certs";
 
 const DEV_HELP: &str = "\
 Everything is gone when it stops. It prints lines to copy for another terminal.
+With --nodes 3 it is a whole cluster: three nodes with a data directory each, which talk over QUIC on
+this machine as they would over a network.
 
-Example:
-  ratelimitd dev --policies my-limits.toml";
+Examples:
+  ratelimitd dev --policies my-limits.toml
+  ratelimitd dev --nodes 3";
 
 /// Options of `serve`.
 #[derive(Debug, Args)]
@@ -58,9 +69,20 @@ pub(crate) struct Serve {
     /// Find certificates here [default: certs in the data directory]
     #[arg(long, value_name = "DIR")]
     pub(crate) certs: Option<PathBuf>,
-    /// Make the data directory if it is missing or empty, and certificates if there are none
+    /// Make the data directory if it is missing or empty, and certificates if there are none: the
+    /// first node of a cluster, or the only one
     #[arg(long)]
     pub(crate) create: bool,
+    /// Make the data directory if it is missing or empty, and join the cluster of these nodes; one
+    /// that answers is enough
+    #[arg(long, value_name = "ADDR,…", value_delimiter = ',')]
+    pub(crate) join: Option<Vec<String>>,
+    /// Be reached by clients and other nodes at this host:port [default: what --listen says]
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) advertise: Option<String>,
+    /// Own this share of the slots against the other nodes' weights, 1 to 100 [default: 1]
+    #[arg(long, value_name = "N")]
+    pub(crate) weight: Option<u32>,
     /// Answer clients that have no certificate
     #[arg(long)]
     pub(crate) insecure: bool,
@@ -74,13 +96,22 @@ pub(crate) struct Serve {
 /// Options of `dev`.
 #[derive(Debug, Args)]
 pub(crate) struct Dev {
-    /// Listen on this address
+    /// Nodes to start, 1 to 9
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 1,
+        value_parser = clap::value_parser!(u16).range(1..=9),
+        overrides_with = "nodes"
+    )]
+    pub(crate) nodes: u16,
+    /// Listen on this address; further nodes take the ports after it
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7400")]
     pub(crate) listen: SocketAddr,
     /// Read policies from this file instead of the sample policies
     #[arg(long, value_name = "FILE")]
     pub(crate) policies: Option<PathBuf>,
-    /// Threads that serve [default: one a core]
+    /// Threads of each node that serve [default: one a core, or 1 if there are several nodes]
     #[arg(long, value_name = "N")]
     pub(crate) workers: Option<usize>,
     #[command(flatten)]

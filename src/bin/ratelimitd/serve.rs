@@ -35,8 +35,15 @@ pub(crate) fn run(arguments: &Serve) -> anyhow::Result<()> {
         version = env!("CARGO_PKG_VERSION"),
         "serving"
     );
-    until_stopped(&node, &mut watch, &mut hearing);
-    stop(node, config.server.drain_timeout, hearing)
+    if config.advertised().is_none() {
+        tracing::info!(
+            listen = %config.listen,
+            "other nodes cannot join this one: nothing is known that leads them here; set --advertise HOST:PORT"
+        );
+    }
+    let nodes = vec![node];
+    until_stopped(&nodes, &mut watch, &mut hearing);
+    stop(nodes, config.server.drain_timeout, hearing)
 }
 
 fn overrides(arguments: &Serve) -> NodeOverrides {
@@ -47,6 +54,9 @@ fn overrides(arguments: &Serve) -> NodeOverrides {
         policies: arguments.policies.clone(),
         certs: arguments.certs.clone(),
         create: arguments.create.then_some(true),
+        join: arguments.join.clone(),
+        advertise: arguments.advertise.clone(),
+        weight: arguments.weight,
         insecure: arguments.insecure.then_some(true),
         log_format: arguments.log.log_format,
         log_level: arguments.log.log_level.clone(),
@@ -54,13 +64,18 @@ fn overrides(arguments: &Serve) -> NodeOverrides {
 }
 
 fn options(config: &NodeConfig) -> anyhow::Result<NodeOptions> {
-    let credentials = certificates::load_or_make(&config.certs_dir(), config.create)?;
+    let credentials = certificates::load_or_make(config)?;
     let mut options = NodeOptions::new(credentials);
     options.listen = config.listen;
     options.insecure = config.insecure;
     options.workers = config.workers;
     options.data_dir = Some(config.data_dir.clone());
     options.create = config.create;
+    options.join.clone_from(&config.cluster.join);
+    options.advertise.clone_from(&config.cluster.advertise);
+    options.weight = config.cluster.weight;
+    options.drain_timeout = config.server.drain_timeout;
+    options.hand_off_bytes_per_second = config.cluster.hand_off_bytes_per_second;
     options.max_keys = config.table.max_keys;
     options.max_memory_bytes = config.table.max_memory_bytes;
     options.sync_interval = config.storage.sync_interval;
@@ -80,7 +95,7 @@ fn warn(warnings: &[Diagnostic]) {
 }
 
 /// Serves until a signal says to stop; takes changed policies in meanwhile.
-pub(crate) fn until_stopped(node: &Node, watch: &mut Watch, hearing: &mut Hearing) {
+pub(crate) fn until_stopped(nodes: &[Node], watch: &mut Watch, hearing: &mut Hearing) {
     let Hearing { runtime, signals } = hearing;
     runtime.block_on(async {
         loop {
@@ -94,13 +109,13 @@ pub(crate) fn until_stopped(node: &Node, watch: &mut Watch, hearing: &mut Hearin
                 },
                 loaded = watch.changed() => loaded,
             };
-            put_in_force(node, loaded);
+            put_in_force(nodes, loaded);
         }
     });
 }
 
 /// Puts newly read policies in force; mistakes change nothing.
-fn put_in_force(node: &Node, loaded: Result<Checked<PolicySet>, ConfigError>) {
+fn put_in_force(nodes: &[Node], loaded: Result<Checked<PolicySet>, ConfigError>) {
     let policies = match loaded {
         Ok(policies) => policies,
         Err(error) => {
@@ -109,7 +124,8 @@ fn put_in_force(node: &Node, loaded: Result<Checked<PolicySet>, ConfigError>) {
         }
     };
     warn(&policies.warnings);
-    match node.set_policies(&policies.value) {
+    let put = |node: &Node| node.set_policies(&policies.value);
+    match nodes.iter().try_for_each(put) {
         Ok(()) => tracing::info!(
             policies = policies.value.policies.len(),
             "policies reloaded"
@@ -120,8 +136,8 @@ fn put_in_force(node: &Node, loaded: Result<Checked<PolicySet>, ConfigError>) {
     }
 }
 
-/// Stops the node; a second signal ends the process at once.
-pub(crate) fn stop(node: Node, drain: Duration, hearing: Hearing) -> anyhow::Result<()> {
+/// Stops the nodes, the last one first; a second signal ends the process at once.
+pub(crate) fn stop(nodes: Vec<Node>, drain: Duration, hearing: Hearing) -> anyhow::Result<()> {
     let Hearing {
         runtime,
         mut signals,
@@ -137,7 +153,9 @@ pub(crate) fn stop(node: Node, drain: Duration, hearing: Hearing) -> anyhow::Res
             #[expect(clippy::exit, reason = "a second signal means: now")]
             std::process::exit(1);
         });
-    node.stop(drain).context("the node did not stop cleanly")?;
+    for node in nodes.into_iter().rev() {
+        node.stop(drain).context("the node did not stop cleanly")?;
+    }
     tracing::info!("stopped; all counts are synced");
     Ok(())
 }

@@ -4,15 +4,19 @@
 //! ```text
 //! row    = crc32 (4; over the state id's 16 bytes, big-endian, and the rest of the row)
 //!          version (1) expires_at_ms (8) body reservations
+//! quarantine row = crc32 (4; as above) version 2 (1) expires_at_ms (8) since_ms (8)
 //! body   = limit count (1), then for each limit:
 //!          window_ms (varint) bucket_ms (varint) bucket count (varint),
 //!          then for each bucket: start_ms / bucket_ms (varint) permits (varint)
 //! reservations = count (varint), then for each:
 //!          id (8) granted_at_ms (varint) cost (varint) expires_at_ms (varint)
 //! ```
+//!
+//! A quarantine row stands in a state's place when its counts were lost: the key is denied until one
+//! window has passed since. Under [`StateId::first_of`] a slot it says so of all keys of the slot.
 
 use super::key_state::KeyState;
-use super::policy::{LIMITS_MAX, Limit};
+use super::policy::{LIMITS_MAX, Limit, WINDOW_MS_MAX};
 use super::reservation::{Open, RESERVATIONS_MAX, Reservations};
 use super::shape::{Shape, Span};
 use super::window::Bucket;
@@ -20,6 +24,9 @@ use crate::types::{Grant, ReservationId, SlotTime, StateId};
 
 /// Version of the row format.
 const ROW_VERSION: u8 = 1;
+
+/// Version of the rows that say that a state is in quarantine.
+const QUARANTINE_VERSION: u8 = 2;
 
 /// Most buckets of one limit that a state holds.
 const BUCKETS_MAX: u64 = 255;
@@ -39,7 +46,7 @@ pub(crate) enum CodecError {
 }
 
 /// A state and what belongs to it, as read.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Decoded {
     /// Windows and widths of the buckets.
     pub(crate) shape: Shape,
@@ -47,6 +54,8 @@ pub(crate) struct Decoded {
     pub(crate) buckets: [Vec<Bucket>; LIMITS_MAX],
     /// Open reservations.
     pub(crate) reservations: Reservations,
+    /// The counts were lost at this time; the rest is then empty.
+    pub(crate) quarantined_since: Option<SlotTime>,
 }
 
 /// When the state in a stored row stops to count, read without checking the checksum; `None` if
@@ -79,6 +88,21 @@ pub(crate) fn encode_row(
     row
 }
 
+/// The row that says that the counts of `id` were lost at `since`.
+pub(crate) fn quarantine_row(id: StateId, since: SlotTime) -> Vec<u8> {
+    let expires_at = since.plus_ms(WINDOW_MS_MAX).plus_ms(1);
+    let mut row = Vec::with_capacity(21);
+    row.extend_from_slice(&[0; 4]);
+    row.push(QUARANTINE_VERSION);
+    row.extend_from_slice(&expires_at.as_ms().to_le_bytes());
+    row.extend_from_slice(&since.as_ms().to_le_bytes());
+    let crc = row_checksum(id, row.get(4..).unwrap_or(&[]));
+    if let Some(place) = row.first_chunk_mut() {
+        *place = crc.to_le_bytes();
+    }
+    row
+}
+
 /// Reads a row back.
 pub(crate) fn decode_row(id: StateId, row: &[u8]) -> Result<Decoded, CodecError> {
     let (crc, rest) = row.split_first_chunk::<4>().ok_or(CodecError::Content)?;
@@ -88,6 +112,15 @@ pub(crate) fn decode_row(id: StateId, row: &[u8]) -> Result<Decoded, CodecError>
     let mut bytes = Reader(rest);
     match bytes.byte()? {
         ROW_VERSION => {}
+        QUARANTINE_VERSION => {
+            bytes.take::<8>()?;
+            let since = SlotTime::from_ms(u64::from_le_bytes(bytes.take()?));
+            bytes.end()?;
+            return Ok(Decoded {
+                quarantined_since: Some(since),
+                ..Decoded::default()
+            });
+        }
         version => return Err(CodecError::Version(version)),
     }
     bytes.take::<8>()?;
@@ -98,6 +131,7 @@ pub(crate) fn decode_row(id: StateId, row: &[u8]) -> Result<Decoded, CodecError>
         shape,
         buckets,
         reservations,
+        quarantined_since: None,
     })
 }
 

@@ -5,11 +5,15 @@ use proptest::prelude::*;
 use super::*;
 use crate::limiter::commit_record::{self, RecordWriter};
 use crate::limiter::policy::Limits;
-use crate::types::{Epoch, NodeId};
+use crate::types::{Epoch, NodeId, Position};
 
-const EPOCH: Epoch = Epoch {
-    counter: 4,
-    node: NodeId(1),
+const OWNER: NodeId = NodeId(0x0102);
+const AT: Position = Position {
+    epoch: Epoch {
+        counter: 4,
+        node: OWNER,
+    },
+    n: 300,
 };
 const ID: StateId = StateId(0xabc0_0102_0304_0506_0708_090a_0b0c_0d0e);
 
@@ -49,18 +53,29 @@ fn rows_keep_their_format() {
 }
 
 #[test]
+fn quarantine_rows_keep_their_format() {
+    let row = quarantine_row(ID, SlotTime::from_ms(2000));
+    assert_eq!(hex(&row), "55ddc08502d18fd75c07000000d007000000000000");
+    let decoded = decode_row(ID, &row).unwrap();
+    assert_eq!(decoded.quarantined_since, Some(SlotTime::from_ms(2000)));
+    let expiry = SlotTime::from_ms(2001).plus_ms(WINDOW_MS_MAX);
+    assert_eq!(expires_at(&row), Some(expiry));
+    assert!(decode_row(StateId::first_of(ID.slot()), &row).is_err());
+}
+
+#[test]
 fn commit_records_keep_their_format() {
     let (state, shape, reservations) = sample();
     let mut out = Vec::new();
-    let mut writer = RecordWriter::new(&mut out, 9, SlotTime::from_ms(2000));
+    let mut writer = RecordWriter::new(&mut out, 9, SlotTime::from_ms(2000), OWNER);
     assert!(writer.is_empty());
-    writer.begin_slot(ID.slot(), EPOCH, 300);
+    writer.begin_slot(ID.slot(), AT);
     writer.changed(ID, &state, &shape, SlotTime::from_ms(2000));
     writer.whole(ID, &state, &shape, &reservations);
     writer.finish();
     assert_eq!(
         hex(&out),
-        "4c8f9f70010900000000000000d007000000000000bc0a04ac0256000000\
+        "81ae82e9020900000000000000d00700000000000002010000000000000000000000000000bc0a04ac0256000000\
          abc00102030405060708090a0b0c0d0e0002e8070101d00f03e0d403e807010203\
          abc00102030405060708090a0b0c0d0e0102e8070102cf0f02d00f03e0d403e807020102020301\
          0700000000000000d00f03f0a204"
@@ -68,9 +83,13 @@ fn commit_records_keep_their_format() {
     let mut entries = Vec::new();
     let head = commit_record::read(&out, |entry| entries.push(entry)).unwrap();
     assert_eq!((head.number, head.stamp), (9, SlotTime::from_ms(2000)));
+    assert_eq!(head.owner, OWNER);
     assert_eq!(
-        entries.iter().map(|e| (e.id, e.whole)).collect::<Vec<_>>(),
-        [(ID, false), (ID, true)]
+        entries
+            .iter()
+            .map(|e| (e.id, e.at, e.whole))
+            .collect::<Vec<_>>(),
+        [(ID, AT, false), (ID, AT, true)]
     );
     assert_eq!(entries[1].state.reservations, reservations);
 }
@@ -80,8 +99,8 @@ fn a_flipped_bit_anywhere_is_noticed() {
     let (state, shape, reservations) = sample();
     let row = encode_row(ID, &state, &shape, &reservations);
     let mut record = Vec::new();
-    let mut writer = RecordWriter::new(&mut record, 9, SlotTime::ZERO);
-    writer.begin_slot(ID.slot(), EPOCH, 3);
+    let mut writer = RecordWriter::new(&mut record, 9, SlotTime::ZERO, OWNER);
+    writer.begin_slot(ID.slot(), AT);
     writer.whole(ID, &state, &shape, &reservations);
     writer.finish();
     for bit in 0..row.len() * 8 {
@@ -110,10 +129,10 @@ fn a_flipped_bit_anywhere_is_noticed() {
 fn a_newer_format_is_named() {
     let (state, shape, reservations) = sample();
     let mut row = encode_row(ID, &state, &shape, &reservations);
-    row[4] = 2;
+    row[4] = 3;
     let crc = row_checksum(ID, &row[4..]);
     row[..4].copy_from_slice(&crc.to_le_bytes());
-    assert_eq!(decode_row(ID, &row).unwrap_err(), CodecError::Version(2));
+    assert_eq!(decode_row(ID, &row).unwrap_err(), CodecError::Version(3));
 }
 
 proptest! {

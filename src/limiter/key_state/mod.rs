@@ -58,6 +58,8 @@ impl Marks {
     pub(crate) const RESERVED: u8 = 32;
     /// Handed to the checkpoint, which has not written it yet.
     pub(crate) const SAVING: u8 = 64;
+    /// Handed to a copy of its slot and not changed since.
+    pub(crate) const COPIED: u8 = 128;
 
     pub(crate) const fn has(self, mark: u8) -> bool {
         self.bits & mark != 0

@@ -30,6 +30,9 @@ pub(crate) enum ChangeError {
         /// Evictions of the stripe so far.
         evictions: u64,
     },
+    /// See [`Outcome::NotServed`].
+    #[error("the key's slot is not served here")]
+    NotServed,
     /// The reservation is not open.
     #[error(transparent)]
     UnknownReservation(#[from] UnknownReservation),
@@ -50,6 +53,8 @@ pub(crate) struct Reserve {
 /// What there is of a state at one time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Seen {
+    /// That time, on the slot's clock.
+    pub(crate) at: SlotTime,
     /// The buckets that count, limit by limit.
     pub(crate) buckets: Vec<Vec<Bucket>>,
     /// The open reservations.
@@ -68,7 +73,9 @@ impl Table {
     ) -> Result<Outcome, ChangeError> {
         let mut stripe = self.lock(asked.id);
         let stripe = &mut *stripe;
-        let now = stripe.advance(now);
+        let Some(now) = stripe.decide_at(asked.id, now) else {
+            return Ok(Outcome::NotServed);
+        };
         if let Err(outcome) = self.open(stripe, asked, now) {
             return Ok(outcome);
         }
@@ -122,7 +129,9 @@ impl Table {
     ) -> Result<(u64, Option<u64>), ChangeError> {
         let mut stripe = self.lock(asked.id);
         let stripe = &mut *stripe;
-        let now = stripe.advance(now);
+        let Some(now) = stripe.decide_at(asked.id, now) else {
+            return Err(ChangeError::NotServed);
+        };
         self.look(stripe, asked, now)
             .map_err(|evictions| ChangeError::Cold { evictions })?;
         self.reshape(stripe, asked);
@@ -165,12 +174,18 @@ impl Table {
         ))
     }
 
-    /// What there is of a state; `Err` with the stripe's evictions if the store must be read first.
-    pub(crate) fn inspect(&self, now: SlotTime, asked: &Asked<'_>) -> Result<Seen, u64> {
+    /// What there is of a state.
+    ///
+    /// # Errors
+    /// [`ChangeError::Cold`] and [`ChangeError::NotServed`].
+    pub(crate) fn inspect(&self, now: SlotTime, asked: &Asked<'_>) -> Result<Seen, ChangeError> {
         let mut stripe = self.lock(asked.id);
         let stripe = &mut *stripe;
-        let now = stripe.advance(now);
-        self.look(stripe, asked, now)?;
+        let Some(now) = stripe.decide_at(asked.id, now) else {
+            return Err(ChangeError::NotServed);
+        };
+        self.look(stripe, asked, now)
+            .map_err(|evictions| ChangeError::Cold { evictions })?;
         self.reshape(stripe, asked);
         let quarantine_ms = match quarantined(stripe, asked, now) {
             Some(Outcome::Quarantined { retry_after_ms }) => retry_after_ms,
@@ -182,6 +197,7 @@ impl Table {
         let buckets = buckets.map(|(n, &limit)| counting(limit, state.buckets(n), now).collect());
         let open = stripe.reservations.get(&asked.id);
         Ok(Seen {
+            at: now,
             buckets: buckets.collect(),
             reservations: open
                 .map(|open| open.open_at(now).copied().collect())

@@ -8,27 +8,13 @@ use crate::limiter::commit_record::RecordWriter;
 use crate::limiter::key_state::Marks;
 use crate::limiter::reservation::Reservations;
 use crate::limiter::shape::Shape;
-use crate::types::{Epoch, SLOT_COUNT, SlotTime};
+use crate::types::SlotTime;
 
 /// What only the committing task touches.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct CommitSide {
-    epoch: Epoch,
-    /// Of each slot, its commits in this epoch.
-    slot_commits: Vec<u64>,
     /// A dirty list to swap for a stripe's.
     dirty: Vec<Dirty>,
-}
-
-impl CommitSide {
-    pub(super) fn new(epoch: Epoch) -> Self {
-        let slot_commits = vec![0; usize::from(SLOT_COUNT)];
-        Self {
-            epoch,
-            slot_commits,
-            dirty: Vec::new(),
-        }
-    }
 }
 
 /// A commit that was taken.
@@ -57,7 +43,7 @@ impl Table {
     pub(crate) fn take_commit(&self, stamp: SlotTime, record: &mut Vec<u8>) -> Taken {
         let mut side = self.commit_side.lock();
         let number = self.open_commit.fetch_add(1, Ordering::SeqCst);
-        let mut writer = RecordWriter::new(record, number, stamp);
+        let mut writer = RecordWriter::new(record, number, stamp, self.node);
         for (word_no, word) in self.dirty_stripes.iter().enumerate() {
             let mut marked = word.swap(0, Ordering::SeqCst);
             while marked != 0 {
@@ -85,11 +71,8 @@ impl Table {
                 continue;
             };
             let slot = dirty.id.slot();
-            if writer.open_slot() != Some(slot)
-                && let Some(n) = side.slot_commits.get_mut(usize::from(slot.number()))
-            {
-                *n = n.saturating_add(1);
-                writer.begin_slot(slot, side.epoch, *n);
+            if writer.open_slot() != Some(slot) {
+                writer.begin_slot(slot, stripe.cells.next_commit(slot));
             }
             if shape_of.0 != Some(state.shape) {
                 shape_of = (Some(state.shape), self.shapes.get(state.shape));

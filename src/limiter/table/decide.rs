@@ -50,6 +50,8 @@ pub(crate) enum Outcome {
     },
     /// The key is new, the table is full and nothing can be evicted now.
     Full,
+    /// The key's slot is not served here. Nothing was counted.
+    NotServed,
 }
 
 impl Table {
@@ -71,7 +73,9 @@ impl Table {
     pub(crate) fn check_one(&self, now: SlotTime, asked: &Asked<'_>) -> Outcome {
         let mut stripe = self.lock(asked.id);
         let stripe = &mut *stripe;
-        let now = stripe.advance(now);
+        let Some(now) = stripe.decide_at(asked.id, now) else {
+            return Outcome::NotServed;
+        };
         if let Err(outcome) = self.open(stripe, asked, now) {
             return outcome;
         }
@@ -106,7 +110,9 @@ impl Table {
     pub(crate) fn peek(&self, now: SlotTime, asked: &Asked<'_>) -> Outcome {
         let mut stripe = self.lock(asked.id);
         let stripe = &mut *stripe;
-        let now = stripe.advance(now);
+        let Some(now) = stripe.decide_at(asked.id, now) else {
+            return Outcome::NotServed;
+        };
         if let Some(outcome) = quarantined(stripe, asked, now) {
             return outcome;
         }
@@ -155,7 +161,7 @@ impl Table {
                 }
                 let mut state = KeyState::new();
                 state.shape = asked.shape;
-                if !self.insert(stripe, asked.id, state, now) {
+                if !self.insert(stripe, asked.id, state) {
                     return Err(Outcome::Full);
                 }
             }
@@ -181,8 +187,8 @@ impl Table {
     }
 
     /// Adds a state, making room for it if need be; false if there is none.
-    fn insert(&self, stripe: &mut Stripe, id: StateId, state: KeyState, now: SlotTime) -> bool {
-        if self.lacks_room(stripe) && !self.evict_one(stripe, id, now) {
+    fn insert(&self, stripe: &mut Stripe, id: StateId, state: KeyState) -> bool {
+        if self.lacks_room(stripe) && !self.evict_one(stripe, id) {
             return false;
         }
         let before = Size::of(stripe);
@@ -205,6 +211,7 @@ impl Table {
         state.shape = asked.shape;
         // The journal must hold it whole before it holds buckets of the new width.
         state.marks.set(Marks::WHOLE | Marks::UNSAVED);
+        state.marks.clear(Marks::COPIED);
         self.account_heap(heap, state.heap_bytes());
     }
 
@@ -218,6 +225,7 @@ impl Table {
     ) -> Option<u64> {
         let state = stripe.records.get_mut(asked.id)?;
         state.marks.set(marks | Marks::UNSAVED);
+        state.marks.clear(Marks::COPIED);
         if !asked.journaled {
             return None;
         }
@@ -240,13 +248,15 @@ pub(super) fn quarantined(
     if stripe.quarantine.is_empty() {
         return None;
     }
-    let since = *stripe.quarantine.get(&asked.id)?;
-    let retry_after_ms = quarantine_left_ms(since, asked.limits, now);
-    if retry_after_ms == 0 {
+    let whole_slot = stripe.quarantine.get(&StateId::first_of(asked.id.slot()));
+    let of_slot_ms = whole_slot.map_or(0, |&since| quarantine_left_ms(since, asked.limits, now));
+    let own = stripe.quarantine.get(&asked.id);
+    let own_ms = own.map(|&since| quarantine_left_ms(since, asked.limits, now));
+    if own_ms == Some(0) {
         stripe.quarantine.remove(&asked.id);
-        return None;
     }
-    Some(Outcome::Quarantined { retry_after_ms })
+    let retry_after_ms = own_ms.unwrap_or(0).max(of_slot_ms);
+    (retry_after_ms > 0).then_some(Outcome::Quarantined { retry_after_ms })
 }
 
 /// Time left of a quarantine that began at `since`: one window, the longest, of a key's limits.

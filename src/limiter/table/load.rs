@@ -6,7 +6,7 @@ use crate::limiter::codec::{CodecError, Decoded, decode_row};
 use crate::limiter::commit_record::{self, Entry, RecordHead};
 use crate::limiter::key_state::{KeyState, Marks};
 use crate::limiter::shape::TooManyShapes;
-use crate::types::{SlotTime, StateId};
+use crate::types::{Epoch, SlotTime, StateId};
 
 /// What became of a state that was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,20 +31,29 @@ pub(crate) enum LoadError {
 }
 
 impl Table {
-    /// Takes a stored row in, at the start. What no longer counts at `now` is left out; what finds
-    /// no room stays in the store and is fetched when it is asked for.
+    /// Takes a stored row in, at the start, if its slot is held. What no longer counts by its slot's
+    /// clock when the node's shows `now` is left out; what finds no room stays in the store and is
+    /// fetched when it is asked for.
     pub(crate) fn load_row(&self, id: StateId, row: &[u8], now: SlotTime) -> Result<(), LoadError> {
-        let Some((state, decoded, expires_at)) = self.read_row(id, row)? else {
-            return Ok(());
-        };
-        if expires_at <= now {
+        if !self.lock(id).cells.holds(id.slot()) {
             return Ok(());
         }
+        let (state, decoded, expires_at) = match self.read_row(id, row)? {
+            ReadRow::Nothing => return Ok(()),
+            ReadRow::Quarantine(since) => {
+                self.lock(id).quarantine.insert(id, since);
+                return Ok(());
+            }
+            ReadRow::State(state, decoded, expires_at) => (state, decoded, expires_at),
+        };
         let mut stripe = self.lock(id);
+        if expires_at <= stripe.cells.time_of(id, now) {
+            return Ok(());
+        }
         if self.lacks_room(&stripe) {
             self.note_evicted(id.slot(), expires_at);
         } else {
-            self.put(&mut stripe, id, state, decoded);
+            self.put(&mut stripe, id, state, Some(decoded));
         }
         Ok(())
     }
@@ -70,16 +79,23 @@ impl Table {
         entry: Entry,
         fetch: impl Fn(StateId) -> Option<Vec<u8>>,
     ) -> Result<(), LoadError> {
-        let shape_id = self.shapes.intern(entry.state.shape)?;
+        let slot = entry.id.slot();
+        self.note_epoch(entry.at.epoch);
         let mut stripe = self.lock(entry.id);
         let stripe = &mut *stripe;
+        let is_part = |from: Epoch| entry.at.epoch >= from;
+        if !stripe.cells.replay_from(slot).is_some_and(is_part) {
+            return Ok(());
+        }
+        let shape_id = self.shapes.intern(entry.state.shape)?;
+        stripe.cells.replayed(slot, entry.at);
         let evicted = self.evicted_until(entry.id.slot()) > SlotTime::ZERO;
         if evicted
             && stripe.records.get(entry.id).is_none()
             && let Some(row) = fetch(entry.id)
-            && let Some((state, decoded, _)) = self.read_row(entry.id, &row)?
+            && let ReadRow::State(state, decoded, _) = self.read_row(entry.id, &row)?
         {
-            self.put(stripe, entry.id, state, decoded);
+            self.put(stripe, entry.id, state, Some(decoded));
         }
         let before = stripe.remove_if(entry.id, entry.whole);
         self.account_heap(before, 0);
@@ -123,41 +139,54 @@ impl Table {
         evictions: u64,
         now: SlotTime,
     ) -> Result<Thawed, LoadError> {
-        let read = row.map(|row| self.read_row(id, row)).transpose()?.flatten();
+        let read = row.map(|row| self.read_row(id, row)).transpose()?;
         let mut stripe = self.lock(id);
         let stripe = &mut *stripe;
+        let Some(now) = stripe.decide_at(id, now) else {
+            return Ok(Thawed::Here);
+        };
         if stripe.evictions != evictions || stripe.records.get(id).is_some() {
             return Ok(Thawed::Here);
         }
-        if let Some((state, decoded, expires_at)) = read
+        // A key in quarantine is not asked for here; one that was in it has no counts.
+        if let Some(ReadRow::State(state, decoded, expires_at)) = read
             && expires_at > now
         {
-            if self.lacks_room(stripe) && !self.evict_one(stripe, id, now) {
+            if self.lacks_room(stripe) && !self.evict_one(stripe, id) {
                 return Ok(Thawed::NoRoom);
             }
-            self.put(stripe, id, state, decoded);
+            self.put(stripe, id, state, Some(decoded));
             return Ok(Thawed::Here);
         }
         Ok(Thawed::Absent)
     }
 
-    /// Denies a key for one window from `since` on: its counts were damaged.
-    pub(crate) fn quarantine(&self, id: StateId, since: SlotTime) {
-        self.lock(id).quarantine.insert(id, since);
+    /// Denies a key for one window from when the node's clock shows `now`: its counts were damaged.
+    pub(crate) fn quarantine(&self, id: StateId, now: SlotTime) {
+        let mut stripe = self.lock(id);
+        let since = stripe.cells.time_of(id, now);
+        stripe.quarantine.insert(id, since);
     }
 
-    fn read_row(&self, id: StateId, row: &[u8]) -> Result<Option<Read>, LoadError> {
+    pub(super) fn read_row(&self, id: StateId, row: &[u8]) -> Result<ReadRow, LoadError> {
         let decoded = decode_row(id, row)?;
+        if let Some(since) = decoded.quarantined_since {
+            return Ok(ReadRow::Quarantine(since));
+        }
         let mut state = KeyState::new();
         state.shape = self.shapes.intern(decoded.shape)?;
         state.set_all(&decoded.buckets);
         let expires_at = state
             .expires_at(&decoded.shape)
             .max(decoded.reservations.expires_at());
-        Ok((expires_at > SlotTime::ZERO).then_some((state, Some(decoded), expires_at)))
+        Ok(if expires_at > SlotTime::ZERO {
+            ReadRow::State(state, decoded, expires_at)
+        } else {
+            ReadRow::Nothing
+        })
     }
 
-    fn put(
+    pub(super) fn put(
         &self,
         stripe: &mut super::stripe::Stripe,
         id: StateId,
@@ -177,4 +206,13 @@ impl Table {
     }
 }
 
-type Read = (KeyState, Option<Decoded>, SlotTime);
+/// What a row says.
+#[derive(Debug)]
+pub(super) enum ReadRow {
+    /// The state counts nothing.
+    Nothing,
+    /// The state, what belongs to it, and when it stops to count.
+    State(KeyState, Decoded, SlotTime),
+    /// The counts were lost at this time.
+    Quarantine(SlotTime),
+}

@@ -10,14 +10,22 @@
 //! by an earlier one.
 //!
 //! **Time.** Each stripe remembers the latest time it was used at and never decides at an earlier
-//! one. So time may be read before the lock is taken, once for a whole batch.
+//! one. So time may be read before the lock is taken, once for a whole batch. Callers tell the
+//! node's time; a state is judged by its slot's, which is the node's moved by the slot's offset.
+//!
+//! **The gate.** Whether a slot is served is decided under its stripe's lock. So once
+//! [`Table::freeze`] has had that lock, nothing more is granted in the slot.
 
+mod cells;
 mod change;
 mod commit;
 mod decide;
+mod export;
+mod install;
 mod load;
 mod prefetch;
 mod records;
+mod slots;
 mod stripe;
 mod striped;
 #[cfg(test)]
@@ -26,6 +34,9 @@ mod upkeep;
 
 pub(crate) use change::{Change, ChangeError, Reserve, Seen};
 pub(crate) use decide::{Asked, Outcome, quarantine_left_ms};
-pub(crate) use load::Thawed;
+pub(crate) use export::{ExportError, SlotExport, StoredRows};
+pub(crate) use install::Prepared;
+pub(crate) use load::{LoadError, Thawed};
+pub(crate) use slots::NotInstalled;
 pub(crate) use striped::{Capacity, Table};
 pub(crate) use upkeep::UnsavedCursor;

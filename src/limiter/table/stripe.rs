@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use super::cells::Cells;
 use super::records::Records;
 use crate::limiter::key_state::Marks;
 use crate::limiter::reservation::Reservations;
@@ -17,9 +18,12 @@ pub(super) struct Stripe {
     pub(super) dirty: Vec<Dirty>,
     /// Of the states marked [`Marks::RESERVED`].
     pub(super) reservations: BTreeMap<StateId, Reservations>,
-    /// Keys whose counts were damaged, and since when they are denied.
+    /// Keys whose counts were damaged, and since when they are denied; a slot's first id stands for
+    /// all its keys.
     pub(super) quarantine: BTreeMap<StateId, SlotTime>,
-    /// The latest time the stripe was used at; it never goes back.
+    /// What is known of its slots.
+    pub(super) cells: Cells,
+    /// The latest time of the node that the stripe was used at; it never goes back.
     pub(super) latest: SlotTime,
     /// How often a state was evicted; a row read from the store before the last eviction may be
     /// older than the one that was evicted.
@@ -50,12 +54,28 @@ impl Stripe {
         self.latest
     }
 
+    /// The time of a state's slot when the node's is `node_now`; `None` if it is not served.
+    #[inline]
+    pub(super) fn decide_at(&mut self, id: StateId, node_now: SlotTime) -> Option<SlotTime> {
+        let node_now = self.advance(node_now);
+        self.cells.served_at(id, node_now)
+    }
+
+    /// The time of a state's slot when the stripe was used last.
+    pub(super) fn time_of(&self, id: StateId) -> SlotTime {
+        self.cells.time_of(id, self.latest)
+    }
+
     /// Removes a state and what belongs to it; returns the bytes it had on the heap.
     pub(super) fn remove(&mut self, id: StateId) -> usize {
         self.reservations.remove(&id);
-        self.records
-            .remove(id)
-            .map_or(0, |state| state.heap_bytes())
+        let Some(state) = self.records.remove(id) else {
+            return 0;
+        };
+        if !state.marks.has(Marks::COPIED) {
+            self.cells.note_removed(id);
+        }
+        state.heap_bytes()
     }
 
     /// Removes the state's counts if `condition`; returns the bytes they had on the heap.
@@ -80,16 +100,16 @@ impl Stripe {
         Some(state.expires_at(&shapes.get(state.shape)).max(reserved))
     }
 
-    /// Whether the state may be forgotten at `now` without the store: it counts nothing any more,
+    /// Whether the state may be forgotten now, by its slot's clock, without the store: it counts nothing any more,
     /// the journal has all of it, and no older row would bring more of it back.
-    pub(super) fn may_drop(&self, id: StateId, now: SlotTime, shapes: &Shapes) -> bool {
+    pub(super) fn may_drop(&self, id: StateId, shapes: &Shapes) -> bool {
         let Some(state) = self.records.get(id) else {
             return false;
         };
         !state.marks.has(Marks::DIRTY | Marks::SHRUNK)
             && self
                 .expires_at(id, shapes)
-                .is_some_and(|expires_at| expires_at <= now)
+                .is_some_and(|expires_at| expires_at <= self.time_of(id))
     }
 
     /// Whether the state may be evicted: the store has all of it.

@@ -1,5 +1,6 @@
 //! The table itself: its stripes, the open commit's number, and how full it is.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use crossbeam::utils::CachePadded;
@@ -9,9 +10,10 @@ use super::commit::CommitSide;
 use super::prefetch::prefetch;
 use super::records::home;
 use super::stripe::Stripe;
+use crate::limiter::SlotClocks;
 use crate::limiter::key_state::KeyState;
 use crate::limiter::shape::Shapes;
-use crate::types::{Epoch, SLOT_COUNT, Slot, SlotTime, StateId};
+use crate::types::{NodeId, SLOT_COUNT, Slot, SlotTime, StateId};
 
 /// Number of stripes: so many that two threads seldom meet, so few that all locks stay cached, and
 /// that the records of one are moved within a millisecond when it grows.
@@ -46,6 +48,14 @@ pub(crate) struct Table {
     pub(super) keys: AtomicU64,
     pub(super) bytes: AtomicU64,
     pub(super) evictions: AtomicU64,
+    /// The node, whose reigns are the epochs of what is committed.
+    pub(super) node: NodeId,
+    /// The slots' gates and clocks for those who hold no lock.
+    pub(super) clocks: Arc<SlotClocks>,
+    /// The highest counter of an epoch that was seen.
+    pub(super) highest_counter: AtomicU64,
+    /// Copies of slots that were begun.
+    pub(super) copies: AtomicU64,
     pub(crate) shapes: Shapes,
 }
 
@@ -73,20 +83,30 @@ pub(crate) struct Counters {
 }
 
 impl Table {
-    /// An empty table whose first commit is numbered `first_commit`, in `epoch`.
-    pub(crate) fn new(capacity: Capacity, first_commit: u64, epoch: Epoch) -> Self {
+    /// An empty table of `node` that holds and serves nothing yet, and publishes in `clocks` what it
+    /// serves. Its first commit is numbered `first_commit`.
+    pub(crate) fn new(
+        capacity: Capacity,
+        first_commit: u64,
+        node: NodeId,
+        clocks: Arc<SlotClocks>,
+    ) -> Self {
         let slots = usize::from(SLOT_COUNT);
         Self {
             stripes: (0..STRIPES).map(|_| CachePadded::default()).collect(),
             hints: (0..STRIPES).map(|_| Hint::default()).collect(),
             dirty_stripes: Default::default(),
             open_commit: CachePadded::new(AtomicU64::new(first_commit)),
-            commit_side: Mutex::new(CommitSide::new(epoch)),
+            commit_side: Mutex::new(CommitSide::default()),
             evicted_until: (0..slots).map(|_| AtomicU64::new(0)).collect(),
             capacity,
             keys: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
             evictions: AtomicU64::new(0),
+            node,
+            clocks,
+            highest_counter: AtomicU64::new(0),
+            copies: AtomicU64::new(0),
             shapes: Shapes::default(),
         }
     }
@@ -163,6 +183,13 @@ impl Table {
         }
     }
 
+    /// The store has nothing of `slot` any more that is not in memory.
+    pub(super) fn clear_evicted(&self, slot: Slot) {
+        if let Some(until) = self.evicted_until.get(slot.index()) {
+            until.store(0, Ordering::Release);
+        }
+    }
+
     /// How much the table may hold.
     pub(crate) const fn capacity(&self) -> Capacity {
         self.capacity
@@ -208,6 +235,11 @@ pub(super) const fn stripe_of(id: StateId) -> usize {
     (id.0 >> 120) as usize
 }
 
+/// The stripe of a slot's states.
+pub(super) const fn stripe_of_slot(slot: Slot) -> usize {
+    stripe_of(StateId::first_of(slot))
+}
+
 fn adjust(total: &AtomicU64, before: usize, now: usize) {
     let difference = now.abs_diff(before) as u64;
     if now >= before {
@@ -215,4 +247,12 @@ fn adjust(total: &AtomicU64, before: usize, now: usize) {
     } else {
         total.fetch_sub(difference, Ordering::Relaxed);
     }
+}
+
+/// The slots of the `n`th stripe.
+pub(super) fn slots_of(n: usize) -> impl Iterator<Item = Slot> {
+    let slots = usize::from(SLOT_COUNT) / STRIPES;
+    let first = n.saturating_mul(slots);
+    let numbers = first..first.saturating_add(slots);
+    numbers.filter_map(|number| Slot::new(u16::try_from(number).ok()?))
 }

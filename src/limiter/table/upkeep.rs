@@ -10,8 +10,8 @@ use crate::limiter::key_state::Marks;
 use crate::limiter::reservation::Reservations;
 use crate::types::{SlotTime, StateId};
 
-/// Most rows handed out under one lock.
-const ROWS_MAX: usize = 256;
+/// Most rows handed out under one lock; few in tests, so that more comes in between.
+pub(super) const ROWS_MAX: usize = if cfg!(test) { 3 } else { 256 };
 
 /// How many places to look at for a state to evict.
 const EVICTION_LOOKS: usize = 32;
@@ -76,15 +76,16 @@ impl Table {
         }
     }
 
-    /// Forgets every state that counts nothing any more; returns how many.
+    /// Forgets every state that counts nothing any more by its slot's clock, when the node's shows
+    /// `now`; returns how many.
     pub(crate) fn sweep(&self, now: SlotTime) -> u64 {
         let mut swept = 0u64;
         for n in 0..STRIPES {
             let mut stripe = self.lock_nth(n);
-            let now = stripe.advance(now);
+            stripe.advance(now);
             let ids = stripe.records.iter().map(|record| record.id);
             let dead: Vec<StateId> = ids
-                .filter(|id| stripe.may_drop(*id, now, &self.shapes))
+                .filter(|id| stripe.may_drop(*id, &self.shapes))
                 .collect();
             let Some(&first) = dead.first() else { continue };
             let before = Size::of(&stripe);
@@ -131,11 +132,10 @@ impl Table {
 
     fn make_room_in(&self, n: usize, most: usize, spare_recent: bool, now: SlotTime) {
         let mut stripe = self.lock_nth(n);
-        let now = stripe.advance(now);
+        stripe.advance(now);
         let spared = |marks: Marks| spare_recent && marks.has(Marks::RECENT);
-        let may_go = |id| {
-            stripe.may_drop(id, now, &self.shapes) || self.capacity.evicts && stripe.may_evict(id)
-        };
+        let may_go =
+            |id| stripe.may_drop(id, &self.shapes) || self.capacity.evicts && stripe.may_evict(id);
         let unspared = stripe
             .records
             .iter()
@@ -143,7 +143,7 @@ impl Table {
         let victims = unspared.map(|record| record.id).filter(|id| may_go(*id));
         let victims: Vec<StateId> = victims.take(most).collect();
         for victim in victims {
-            self.evict(&mut stripe, victim, now);
+            self.evict(&mut stripe, victim);
         }
         for record in stripe.records.iter_mut() {
             record.state.marks.clear(Marks::RECENT);
@@ -152,7 +152,7 @@ impl Table {
 
     /// Makes room for `id` in its stripe: drops a state nearby that has expired, else evicts one
     /// that the store has, of those the first not used since the last time around (second chance).
-    pub(super) fn evict_one(&self, stripe: &mut Stripe, id: StateId, now: SlotTime) -> bool {
+    pub(super) fn evict_one(&self, stripe: &mut Stripe, id: StateId) -> bool {
         let near: Vec<(StateId, bool)> = stripe
             .records
             .near(id, EVICTION_LOOKS)
@@ -164,7 +164,7 @@ impl Table {
             .collect();
         let expired = near
             .iter()
-            .find(|(id, _)| stripe.may_drop(*id, now, &self.shapes));
+            .find(|(id, _)| stripe.may_drop(*id, &self.shapes));
         let may_evict = |(id, _): &&(StateId, bool)| self.capacity.evicts && stripe.may_evict(*id);
         let unused = || near.iter().filter(|(_, recent)| !recent).find(may_evict);
         let victim = match expired
@@ -174,14 +174,14 @@ impl Table {
             Some((victim, _)) => *victim,
             None => return false,
         };
-        self.evict(stripe, victim, now);
+        self.evict(stripe, victim);
         true
     }
 
     /// Removes a state that may go; if it still counts, notes that the store has it.
-    fn evict(&self, stripe: &mut Stripe, victim: StateId, now: SlotTime) {
+    fn evict(&self, stripe: &mut Stripe, victim: StateId) {
         if let Some(expires_at) = stripe.expires_at(victim, &self.shapes)
-            && expires_at > now
+            && expires_at > stripe.time_of(victim)
         {
             self.note_evicted(victim.slot(), expires_at);
             stripe.evictions = stripe.evictions.wrapping_add(1);

@@ -3,6 +3,7 @@
 mod admin;
 mod bad_input;
 mod bounds;
+mod deferred;
 mod requests;
 mod shutdown;
 mod toy;

@@ -1,5 +1,9 @@
 //! A limiter that decides by the policy's name and keeps what it granted when the test says so.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
@@ -10,7 +14,7 @@ use crate::protocol::client::{
 };
 use crate::protocol::error::WireError;
 use crate::protocol::hello::Welcome;
-use crate::server::{Answer, Service, Wait};
+use crate::server::{Answer, Carried, Postponed, Service, Settled, Task, Via, Wait};
 
 /// What is kept: numbers of commits, or that the storage failed.
 #[derive(Debug, Clone, Copy)]
@@ -20,7 +24,8 @@ pub(super) struct Kept {
     pub(super) failed: bool,
 }
 
-/// Policies: `free` and `deny` need no wait, `process` and `fsync` do, others are unknown; those
+/// Policies: `late` is decided when the gate named like the key is open, `free` and `deny` need no
+/// wait, `process` and `fsync` do, others are unknown; those
 /// that requests bring along are refused with many words.
 #[derive(Debug)]
 pub(super) struct Toy {
@@ -31,6 +36,8 @@ pub(super) struct Toy {
     pub(super) turned_away: Mutex<usize>,
     pub(super) connections: watch::Sender<usize>,
     pub(super) policies: Mutex<Vec<PolicyLine>>,
+    /// Keys, and commands, that what was deferred may be answered for.
+    pub(super) open_gates: watch::Sender<BTreeSet<String>>,
 }
 
 impl Default for Toy {
@@ -47,6 +54,7 @@ impl Default for Toy {
             turned_away: Mutex::default(),
             connections: watch::Sender::new(0),
             policies: Mutex::default(),
+            open_gates: watch::Sender::default(),
         }
     }
 }
@@ -76,6 +84,20 @@ impl Toy {
         }
     }
 
+    /// Opens the gate that tasks of this name wait for.
+    pub(super) fn open(&self, gate: &str) {
+        self.open_gates
+            .send_modify(|open| open.extend([gate.to_owned()]));
+    }
+
+    fn late(asks: &[Ask<'_>]) -> Vec<usize> {
+        let policies = asks.iter().map(|ask| &ask.target.policy).enumerate();
+        policies
+            .filter(|(_, policy)| **policy == PolicyRef::Named("late"))
+            .map(|(n, _)| n)
+            .collect()
+    }
+
     /// The limit in a decision is the key's length, so that answers can be told apart.
     fn answer(ask: &Ask<'_>) -> Answer {
         let policy = match &ask.target.policy {
@@ -97,7 +119,7 @@ impl Toy {
             durability,
         };
         let (decision, wait) = match policy {
-            "free" => (Ok(decision(true, limit)), None),
+            "free" | "late" => (Ok(decision(true, limit)), None),
             "deny" => (Ok(decision(false, limit)), None),
             "process" => (Ok(decision(true, limit)), Some(wait(Durability::Process))),
             "fsync" => (Ok(decision(true, limit)), Some(wait(Durability::Fsync))),
@@ -122,26 +144,79 @@ impl Service for Toy {
         }
     }
 
-    fn check(&self, asks: &[Ask<'_>], answers: &mut Vec<Answer>) {
+    fn check(&self, asks: &[Ask<'_>], answers: &mut Vec<Answer>) -> Vec<usize> {
         self.batches.lock().push(asks.len());
         answers.extend(asks.iter().map(Self::answer));
+        Self::late(asks)
     }
 
-    fn peek(&self, asks: &[Ask<'_>], answers: &mut Vec<Answer>) {
+    fn peek(&self, asks: &[Ask<'_>], answers: &mut Vec<Answer>) -> Vec<usize> {
         answers.extend(asks.iter().map(|ask| Answer {
             wait: None,
             ..Self::answer(ask)
         }));
+        Self::late(asks)
     }
 
-    fn command(&self, body: &RequestBody<'_>) -> (ResponseBody, Option<Wait>) {
-        self.commands.lock().push(format!("{body:?}"));
-        let durability = Durability::Fsync;
-        let wait = Wait {
-            ticket: 1,
-            durability,
+    fn later(self: &Arc<Self>, asks: &[Postponed<'_>], via: Via) -> Vec<Task<Settled>> {
+        let mut by_key = BTreeMap::new();
+        for (n, asked) in asks.iter().enumerate() {
+            let key = asked.ask.target.key.to_owned();
+            let decided = match (via, asked.mode) {
+                (Via::Caller, _) => Self::answer(asked.ask).decision,
+                (Via::Proxy, _) => Err(WireError::NotOwner {
+                    slot: 1,
+                    epoch: 2,
+                    owner: 3,
+                }),
+            };
+            by_key
+                .entry(key)
+                .or_insert_with(Vec::new)
+                .push((n, decided));
+        }
+        let task = |(key, decided)| -> Task<_> {
+            let mut gates = self.open_gates.subscribe();
+            Box::pin(async move {
+                let open = gates.wait_for(|open| open.contains(&key)).await;
+                drop(open);
+                Settled {
+                    decided,
+                    more: Vec::new(),
+                }
+            })
         };
-        (ResponseBody::Done, Some(wait))
+        by_key.into_iter().map(task).collect()
+    }
+
+    fn command(self: &Arc<Self>, body: &RequestBody<'_>, left: Duration, via: Via) -> Carried {
+        self.commands.lock().push(format!("{body:?}"));
+        let task = |gate: &'static str, answer| -> Task<ResponseBody> {
+            let mut gates = self.open_gates.subscribe();
+            Box::pin(async move {
+                drop(gates.wait_for(|open| open.contains(gate)).await);
+                answer
+            })
+        };
+        match body {
+            RequestBody::Routes { .. } => {
+                let done = ResponseBody::Refunded {
+                    permits: u64::try_from(left.as_millis()).unwrap(),
+                };
+                Carried::Open(task("routes", done))
+            }
+            RequestBody::Cancel { .. } if via == Via::Caller => {
+                Carried::Later(task("cancel", ResponseBody::Done))
+            }
+            _ => {
+                let durability = Durability::Fsync;
+                let wait = Wait {
+                    ticket: 1,
+                    durability,
+                };
+                Carried::Now(ResponseBody::Done, Some(wait))
+            }
+        }
     }
 
     fn admin(&self, request: &AdminRequest<'_>) -> AdminResponse {

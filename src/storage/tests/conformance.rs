@@ -21,7 +21,7 @@ pub(super) trait Bed {
     fn reopen(&mut self);
 }
 
-struct MemoryBed(MemoryStore);
+pub(super) struct MemoryBed(MemoryStore);
 
 impl Bed for MemoryBed {
     type Store = MemoryStore;
@@ -54,9 +54,10 @@ pub(super) fn options(path: PathBuf, create: bool) -> OpenOptions {
             cluster: 6,
             key_secret: [7; 16],
             slot_count: 4096,
+            founder: true,
         },
         boot: BootId(8),
-        slot_clock: Arc::default(),
+        slot_clocks: Arc::default(),
     }
 }
 

@@ -7,3 +7,4 @@ mod group_commit;
 mod opening;
 mod recovering;
 mod schedules;
+mod slots;

@@ -4,7 +4,6 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::atomic::Ordering;
 
 use super::conformance::{journal, options, states};
 use crate::storage::fence::Fence;
@@ -13,7 +12,7 @@ use crate::storage::open::OpenError;
 use crate::storage::rocks::RocksStore;
 use crate::storage::store::{Store, StoreError};
 use crate::storage::watermark::Mark;
-use crate::types::{BootCounter, NodeId, StateId};
+use crate::types::{BootCounter, NodeId, SlotTime, StateId};
 
 fn open(path: &Path, create: bool) -> Result<RocksStore, OpenError> {
     RocksStore::open(&options(path.to_owned(), create))
@@ -82,8 +81,9 @@ fn what_belongs_to_others_is_left_alone() {
 }
 
 #[test]
-fn a_newer_format_and_an_unreadable_identity_are_refused() {
+fn another_format_and_an_unreadable_identity_are_refused() {
     const NEWER: u32 = FORMAT_VERSION + 1;
+    const OLDER: u32 = FORMAT_VERSION - 1;
     let put = |name: &'static str, value: Vec<u8>| {
         move |path: &Path| {
             let store = open(path, true).unwrap();
@@ -95,6 +95,11 @@ fn a_newer_format_and_an_unreadable_identity_are_refused() {
         true,
         put("format", NEWER.to_le_bytes().to_vec()),
         |e| matches!(e, OpenError::NewerFormat { found, .. } if *found == NEWER),
+    );
+    check_refusal(
+        true,
+        put("format", OLDER.to_le_bytes().to_vec()),
+        |e| matches!(e, OpenError::OlderFormat { found, .. } if *found == OLDER),
     );
     for name in ["format", "identity", "boots"] {
         check_refusal(true, put(name, b"short".to_vec()), |e| {
@@ -164,7 +169,7 @@ fn an_interrupted_creation_is_taken_up_again() {
 fn expired_rows_go_when_files_are_compacted_and_only_by_the_published_clock() {
     let dir = tempfile::tempdir().unwrap();
     let options = options(dir.path().to_owned(), true);
-    let clock = options.slot_clock.clone();
+    let clocks = options.slot_clocks.clone();
     let store = RocksStore::open(&options).unwrap();
     let row = |expires_ms: u64| [&[0; 5], expires_ms.to_le_bytes().as_slice()].concat();
     store
@@ -173,8 +178,17 @@ fn expired_rows_go_when_files_are_compacted_and_only_by_the_published_clock() {
     store
         .put_states(&[(StateId(3), b"unreadable".to_vec())])
         .unwrap();
-    for (clock_ms, left) in [(0, vec![1, 2, 3]), (1500, vec![2, 3]), (2000, vec![3])] {
-        clock.store(clock_ms, Ordering::Relaxed);
+    clocks.publish(SlotTime::from_ms(5000));
+    store.compact_states();
+    assert_eq!(states(&store).len(), 3, "while no slot is served");
+    clocks.open(StateId(1).slot(), -100);
+    for (clock_ms, left) in [
+        (0, vec![1, 2, 3]),
+        (1099, vec![1, 2, 3]),
+        (1100, vec![2, 3]),
+        (2100, vec![3]),
+    ] {
+        clocks.publish(SlotTime::from_ms(clock_ms));
         store.compact_states();
         let ids: Vec<u128> = states(&store).iter().map(|(id, _)| id.0).collect();
         assert_eq!(ids, left, "at {clock_ms} ms");

@@ -9,6 +9,7 @@ use crate::storage::fence::{Fence, StorageFailed};
 use crate::storage::memory::MemoryStore;
 use crate::storage::record;
 use crate::storage::recovery::{BAD_ROWS_MAX, BadRecord, Lost, Recovery, RecoverySink, recover};
+use crate::storage::replace::RowTurn;
 use crate::storage::store::{StateRow, Store};
 use crate::types::StateId;
 
@@ -125,7 +126,14 @@ impl Node {
             }
             Step::Checkpoint => {
                 let source = rows_of(&self.counters);
-                checkpoint(&self.store, &source, &Fence::new(), self.open - 1).unwrap();
+                checkpoint(
+                    &self.store,
+                    &source,
+                    &RowTurn::default(),
+                    &Fence::new(),
+                    self.open - 1,
+                )
+                .unwrap();
                 self.since_sync = vec![self.counters.clone()];
             }
             Step::Kill => {
@@ -186,7 +194,7 @@ fn a_checkpoint_writes_all_rows_and_drops_only_what_was_committed_before() {
         append(&store, number, number - 1, &[0, 9]);
     }
     let source = rows_of(&Counters([1; STATES]));
-    let done = checkpoint(&store, &source, &Fence::new(), 3).unwrap();
+    let done = checkpoint(&store, &source, &RowTurn::default(), &Fence::new(), 3).unwrap();
     assert_eq!(
         done,
         Checkpoint {
@@ -210,9 +218,15 @@ fn a_failed_checkpoint_closes_the_fence_and_drops_nothing() {
         store.fail_write(fail_write);
         let fence = Fence::new();
         let source = rows_of(&Counters([1; STATES]));
-        assert_eq!(checkpoint(&store, &source, &fence, 1), Err(StorageFailed));
+        assert_eq!(
+            checkpoint(&store, &source, &RowTurn::default(), &fence, 1),
+            Err(StorageFailed)
+        );
         assert!(fence.is_closed());
-        assert_eq!(checkpoint(&store, &source, &fence, 1), Err(StorageFailed));
+        assert_eq!(
+            checkpoint(&store, &source, &RowTurn::default(), &fence, 1),
+            Err(StorageFailed)
+        );
         assert_eq!(read(&store.kill()).0.records, 1, "write {fail_write}");
     }
 }

@@ -133,6 +133,13 @@ impl Credentials {
         self.identity.as_ref().map(|identity| identity.role)
     }
 
+    /// The name in the certificate, if there is one.
+    #[cfg(feature = "server")]
+    pub(crate) fn name(&self) -> Option<String> {
+        let own = self.identity.as_ref()?.key.cert.first()?;
+        crate::transport::role::name_of_certificate(own)
+    }
+
     /// The key under which a node's stateless resets are recognised; `None` without a certificate.
     #[cfg(feature = "server")]
     pub(crate) fn reset_key(&self) -> Option<ring::hmac::Key> {

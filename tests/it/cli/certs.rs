@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use distributed_rate_limiter::transport::Role;
+use distributed_rate_limiter::transport::tls::Credentials;
 use tempfile::TempDir;
 
 use super::ctl::{ctl, text};
@@ -41,4 +43,35 @@ fn certs_are_made_once_and_replaced_only_when_told() {
     }
     let forced = certs(&["admin", "a1", "--force"]);
     assert_eq!(forced.status.code(), Some(0), "{}", text(&forced.stderr));
+}
+
+#[test]
+fn every_node_has_a_directory_of_its_own_and_one_authority() {
+    let home = TempDir::new().unwrap();
+    let at = |name: &str| home.path().join(name).to_str().unwrap().to_owned();
+    let certs = |arguments: &[&str]| {
+        let made = ctl(&[&["certs"], arguments].concat());
+        assert!(made.status.success(), "{}", text(&made.stderr));
+        made
+    };
+    certs(&["init", "--dir", &at("ca")]);
+    for node in ["node-1", "node-2"] {
+        let made = certs(&["node", node, "--ca", &at("ca"), "--dir", &at(node)]);
+        assert_eq!(text(&made.stdout).lines().count(), 3);
+        Credentials::load(&home.path().join(node), Role::Node).unwrap();
+        assert!(!fs::exists(at(&format!("{node}/ca.key"))).unwrap());
+    }
+    // The authority's certificate may be there, but not another authority's.
+    certs(&["admin", "a", "--ca", &at("ca"), "--dir", &at("node-1")]);
+    certs(&["init", "--dir", &at("other")]);
+    let other = ctl(&[
+        "certs",
+        "admin",
+        "a",
+        "--ca",
+        &at("ca"),
+        "--dir",
+        &at("other"),
+    ]);
+    assert_eq!(other.status.code(), Some(2), "{}", text(&other.stderr));
 }

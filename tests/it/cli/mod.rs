@@ -3,6 +3,7 @@
 mod ctl;
 
 mod certs;
+mod cluster;
 mod config;
 mod load;
 mod online;

@@ -48,7 +48,14 @@ pub(crate) struct Seen {
     pub(crate) granted: BTreeMap<State, Vec<Granted>>,
     pub(crate) denied: u64,
     pub(crate) failed: u64,
+    /// The first few failures, in words.
+    pub(crate) failures: Vec<String>,
+    /// The longest that a call took.
+    pub(crate) slowest_ns: u64,
 }
+
+/// Failures that are kept in words.
+const FAILURES_KEPT: usize = 5;
 
 impl Load {
     /// Starts to ask; must be called inside a runtime.
@@ -81,6 +88,8 @@ impl Load {
             let seen = task.await.unwrap();
             all.denied += seen.denied;
             all.failed += seen.failed;
+            all.failures.extend(seen.failures);
+            all.slowest_ns = all.slowest_ns.max(seen.slowest_ns);
             for (state, granted) in seen.granted {
                 all.granted.entry(state).or_default().extend(granted);
             }
@@ -114,6 +123,8 @@ impl Asker {
             let sent_ns = now_ns();
             let answers = self.client.check_many(checks).await;
             let received_ns = now_ns();
+            let took_ns = received_ns - sent_ns;
+            self.seen.slowest_ns = self.seen.slowest_ns.max(took_ns);
             for ((state, cost), answer) in asked.into_iter().zip(answers) {
                 self.remember(
                     state,
@@ -153,7 +164,12 @@ impl Asker {
                     self.seen.denied += 1;
                 }
             }
-            Err(_) => self.seen.failed += 1,
+            Err(error) => {
+                self.seen.failed += 1;
+                if self.seen.failures.len() < FAILURES_KEPT {
+                    self.seen.failures.push(error.to_string());
+                }
+            }
         }
     }
 }

@@ -2,16 +2,19 @@
 //! started and killed there, clients that load them and remember, and the judge of what they saw.
 
 mod checker;
+mod cluster;
 mod disk;
 mod home;
 mod load;
 mod log;
 mod node;
+mod relay;
 
 pub(crate) use checker::{Granted, fullest_window, windows_above};
+pub(crate) use cluster::Cluster;
 pub(crate) use disk::Disk;
 pub(crate) use home::Home;
-pub(crate) use load::{Load, Mix};
+pub(crate) use load::{Load, Mix, Seen};
 pub(crate) use node::Node;
 
 use std::time::Duration;

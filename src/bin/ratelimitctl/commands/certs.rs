@@ -16,8 +16,10 @@ Examples:
   ratelimitctl certs node node-1 --dir certs --host limits.example.org --host 10.0.0.7
   ratelimitctl certs client web-frontend --dir certs
   ratelimitctl certs admin ops --dir certs
+  ratelimitctl certs node node-2 --ca certs --dir node-2 --host limits-2.example.org
 
-`init` makes ca.pem and ca.key; the others sign with them. A node needs ca.pem, node.pem and
+`init` makes ca.pem and ca.key; the others sign with them. With --ca the authority is in another
+directory, so that each node of a cluster has one of its own to be copied to its machine. A node needs ca.pem, node.pem and
 node.key; a client ca.pem, client.pem and client.key; this program ca.pem, admin.pem and admin.key.
 Whoever has ca.key can make a certificate of any role: keep it off the nodes.";
 
@@ -44,33 +46,43 @@ enum Action {
         #[arg(long, value_name = "HOST")]
         host: Vec<String>,
         #[command(flatten)]
-        place: Place,
+        issue: Issue,
     },
     /// Make a client's certificate: checks, refunds, reservations and resets
     Client {
         /// Name of the client, for people
         name: String,
         #[command(flatten)]
-        place: Place,
+        issue: Issue,
     },
     /// Make an admin's certificate: all that a client may, and looking into the node
     Admin {
         /// Name of the admin, for people
         name: String,
         #[command(flatten)]
-        place: Place,
+        issue: Issue,
     },
 }
 
 /// Where the files are.
 #[derive(Debug, clap::Args)]
 struct Place {
-    /// Directory of the authority and of the new files; made if it is not there
+    /// Directory of the new files, and of the authority; made if it is not there
     #[arg(long, value_name = "DIR")]
     dir: PathBuf,
     /// Replace files that are there already
     #[arg(long)]
     force: bool,
+}
+
+/// Where a certificate is made, and by whose authority.
+#[derive(Debug, clap::Args)]
+struct Issue {
+    /// Directory of the authority, if it is another one; its ca.pem is put beside the new files
+    #[arg(long, value_name = "DIR")]
+    ca: Option<PathBuf>,
+    #[command(flatten)]
+    place: Place,
 }
 
 impl Place {
@@ -88,30 +100,33 @@ pub(crate) fn run(args: &Args, output: Output) -> Result<Exit, Failure> {
     let made = match &args.action {
         Action::Init { place } => Authority::create("distributed-rate-limiter")
             .and_then(|authority| authority.save(&place.dir, place.existing())),
-        Action::Node { name, host, place } => issue(place, Role::Node, name, host),
-        Action::Client { name, place } => issue(place, Role::Client, name, &[]),
-        Action::Admin { name, place } => issue(place, Role::Admin, name, &[]),
+        Action::Node { name, host, issue } => issue.make(Role::Node, name, host),
+        Action::Client { name, issue } => issue.make(Role::Client, name, &[]),
+        Action::Admin { name, issue } => issue.make(Role::Admin, name, &[]),
     };
     let files = made.map_err(failure)?;
     output.show(&Made::of(&files))?;
     Ok(Exit::Ok)
 }
 
-fn issue(
-    place: &Place,
-    role: Role,
-    name: &str,
-    hosts: &[String],
-) -> Result<Vec<PathBuf>, CertError> {
-    Authority::load(&place.dir)?
-        .issue(role, name, hosts)?
-        .save(&place.dir, place.existing())
+impl Issue {
+    fn make(&self, role: Role, name: &str, hosts: &[String]) -> Result<Vec<PathBuf>, CertError> {
+        let Self { ca, place } = self;
+        let authority = Authority::load(ca.as_ref().unwrap_or(&place.dir))?;
+        let issued = authority.issue(role, name, hosts)?;
+        let mut files = Vec::new();
+        if ca.is_some() {
+            files.extend(authority.save_cert(&place.dir, place.existing())?);
+        }
+        files.extend(issued.save(&place.dir, place.existing())?);
+        Ok(files)
+    }
 }
 
 fn failure(error: CertError) -> Failure {
     match &error {
         CertError::Exists { .. } => Failure::usage(error)
-            .hint("--force replaces it; what a replaced ca.key has signed is worthless then"),
+            .hint("--force replaces it, and what a replaced ca.key has signed is worthless then; for one more node, give a directory of its own with --dir, and --ca"),
         CertError::Make(_) | CertError::Tls(_) => Failure::internal(error),
         _ => Failure::usage(error),
     }

@@ -5,10 +5,16 @@ pub(crate) mod check;
 pub(crate) mod config;
 pub(crate) mod inspect;
 pub(crate) mod load;
+pub(crate) mod members;
+pub(crate) mod node;
+pub(crate) mod owner;
 pub(crate) mod policies;
+pub(crate) mod policy;
 pub(crate) mod replay;
 pub(crate) mod reset;
+pub(crate) mod ring;
 pub(crate) mod status;
+pub(crate) mod top;
 pub(crate) mod wal;
 
 use crate::cli::{Cli, Command};
@@ -23,6 +29,12 @@ pub(crate) fn run(cli: Cli, output: Output) -> Result<Exit, Failure> {
         Command::Inspect(args) => inspect::run(args, nodes, output),
         Command::Policies(args) => policies::run(&args, nodes, output),
         Command::Status(args) => status::run(&args, nodes, output),
+        Command::Policy(args) => policy::run(&args, nodes, output),
+        Command::Ring(args) => ring::run(&args, nodes, output),
+        Command::Members(args) => members::run(&args, nodes, output),
+        Command::Owner(args) => owner::run(args, nodes, output),
+        Command::Top(args) => top::run(&args, nodes, cli.output),
+        Command::Node(args) => node::run(&args, nodes, output),
         Command::Reset(args) => reset::run(args, nodes, output),
         Command::Load(args) => load::run(&args, nodes, output),
         Command::Replay(args) => replay::run(&args, output),

@@ -1,44 +1,126 @@
 //! `status`: how a node is.
 
-use distributed_rate_limiter::client::Status;
+use std::collections::BTreeMap;
+
+use distributed_rate_limiter::client::{Ring, Status};
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::cluster::{Slots, id};
 use crate::nodes::{self, Nodes};
 use crate::outcome::{Exit, Failure};
 use crate::output::{Output, Page, Tone, View, bytes, number, percent, time};
+use crate::watch::Watch;
 
 const EXAMPLES: &str = "\
 Examples:
   ratelimitctl status
+  ratelimitctl status --watch
   ratelimitctl status -o json | jq '.denials'
   ratelimitctl status -o json | jq -e '.storage == \"ok\"'
 
-Counters begin at zero with the node's process. It needs an admin's certificate.";
+It is about the first endpoint that answers; `ring` is about all nodes. Counters begin at zero with the
+node's process. It needs an admin's certificate.";
 
 /// Arguments of `status`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
-pub(crate) struct Args {}
+pub(crate) struct Args {
+    #[command(flatten)]
+    watch: Watch,
+}
 
 /// Runs `status`.
-pub(crate) fn run(_args: &Args, nodes: &Nodes, output: Output) -> Result<Exit, Failure> {
-    let shown = nodes::wait_for(async {
-        let admin = nodes.admin().await?;
-        let address = admin.address().to_string();
-        Ok(Shown {
-            address,
-            status: admin.status().await?,
-        })
-    })?;
-    output.show(&shown)?;
-    Ok(Exit::Ok)
+pub(crate) fn run(args: &Args, nodes: &Nodes, output: Output) -> Result<Exit, Failure> {
+    nodes::wait_for(async {
+        let look = async || {
+            let admin = nodes.admin().await?;
+            let status = admin.status().await?;
+            // What cannot be told of the cluster says nothing about the node.
+            let ring = admin.ring().await.ok().filter(|ring| ring.nodes.len() > 1);
+            Ok(Shown {
+                address: admin.address().to_string(),
+                cluster: ring.as_ref().map(InCluster::of),
+                status,
+            })
+        };
+        args.watch.show(output, look).await
+    })
+}
+
+/// The node's part in a cluster of several.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+struct InCluster {
+    nodes: usize,
+    /// How many nodes are in each state, as the node sees them.
+    states: BTreeMap<String, usize>,
+    slots: u64,
+    slot_count: u64,
+    proxied: u64,
+    hand_offs: usize,
+    /// Nodes whose policy set is another one than this node's.
+    other_policies: Vec<String>,
+}
+
+impl InCluster {
+    fn of(ring: &Ring) -> Self {
+        let mut states = BTreeMap::new();
+        for node in &ring.nodes {
+            *states.entry(node.state.clone()).or_default() += 1;
+        }
+        let own = ring.nodes.iter().find(|node| node.node == ring.node);
+        let policies = own.map_or(0, |own| own.policies);
+        let differs = ring
+            .nodes
+            .iter()
+            .filter(|node| node.policies != 0 && policies != 0 && node.policies != policies);
+        Self {
+            nodes: ring.nodes.len(),
+            states,
+            slots: ring.load.slots.into(),
+            slot_count: u64::try_from(Slots::of(ring).count()).unwrap_or(u64::MAX),
+            proxied: ring.load.proxied,
+            hand_offs: ring.hand_offs.len(),
+            other_policies: differs.map(|node| id(node.node)).collect(),
+        }
+    }
+
+    fn page(&self, page: &mut Page) {
+        page.heading("cluster");
+        let states = self.states.iter();
+        let states = states.map(|(state, count)| format!("{count} {state}"));
+        let share = percent(self.slots, self.slot_count);
+        let policies = if self.other_policies.is_empty() {
+            "the same everywhere".to_owned()
+        } else {
+            let other = self.other_policies.iter();
+            let other = other.map(|id| id.chars().take(8).collect::<String>());
+            let other = other.collect::<Vec<_>>().join(", ");
+            page.tone(Tone::Bad, &format!("others on {other}"))
+        };
+        page.fields(&[
+            ("nodes", states.collect::<Vec<_>>().join(", ")),
+            (
+                "slots",
+                format!(
+                    "{} of {}  ({share})",
+                    number(self.slots),
+                    number(self.slot_count)
+                ),
+            ),
+            ("proxied", number(self.proxied)),
+            ("hand-offs", self.hand_offs.to_string()),
+            ("policies", policies),
+        ]);
+    }
 }
 
 /// A node's status and where it was found.
 #[derive(Debug)]
 struct Shown {
     address: String,
+    /// Absent if the node is alone.
+    cluster: Option<InCluster>,
     status: Status,
 }
 
@@ -50,6 +132,8 @@ impl Serialize for Shown {
             let policies = serde_json::json!({"none": none, "process": process, "fsync": fsync});
             fields.insert("durability".to_owned(), policies);
             fields.insert("address".to_owned(), self.address.as_str().into());
+            let cluster = serde_json::to_value(&self.cluster).map_err(serde::ser::Error::custom)?;
+            fields.insert("cluster".to_owned(), cluster);
         }
         value.serialize(serializer)
     }
@@ -69,6 +153,9 @@ impl View for Shown {
         ]);
         page.heading("checks");
         page.fields(&checks(status));
+        if let Some(cluster) = &self.cluster {
+            cluster.page(page);
+        }
         page.heading("memory");
         let of = |part, whole| match percent(part, whole) {
             share if share.is_empty() => String::new(),
@@ -138,5 +225,29 @@ impl Shown {
                 format!("none {none}, process {process}, fsync {fsync}"),
             ),
         ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::tests::ring;
+
+    #[test]
+    fn a_nodes_part_in_its_cluster_is_told() {
+        let mut ring = ring(
+            1 << 96,
+            &[1 << 96, 2 << 96, 3 << 96],
+            &[(1024, 0, 0), (3072, 1, 1)],
+        );
+        ring.nodes[2].state = "down".into();
+        ring.nodes[1].policies = 5;
+        let mut page = Page::new(false, None);
+        InCluster::of(&ring).page(&mut page);
+        assert_eq!(
+            page.text(),
+            "cluster\nnodes      2 alive, 1 down\nslots      1,024 of 4,096  (25.0 %)\nproxied    0\n\
+             hand-offs  0\npolicies   others on 00000002\n"
+        );
     }
 }

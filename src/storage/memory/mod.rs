@@ -5,16 +5,20 @@
 //! or the power fail (`power_loss`) and go on with what would be left. It can fail
 //! any write or sync. A [`MemoryStore::volatile`] one keeps no journal and no history.
 
-use std::collections::BTreeMap;
+mod image;
+
 use std::fmt;
 
 use parking_lot::Mutex;
 #[cfg(test)]
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 
-use super::store::{Found, Operation, Scan, StateRow, Store, StoreError};
+use image::{Image, Write};
+
+use super::meta;
+use super::store::{Found, Operation, Scan, SlotInstall, StateRow, Store, StoreError, writes_of};
 use super::watermark::{BootId, Mark};
-use crate::types::StateId;
+use crate::types::{Slot, SlotSet, StateId};
 
 /// A store that lives as long as its process, or as a test wants it to.
 pub(crate) struct MemoryStore {
@@ -37,23 +41,6 @@ struct Disk {
     /// Writes and syncs to come until the one that fails, itself included; 0 for never.
     writes_to_failure: u64,
     syncs_to_failure: u64,
-}
-
-/// What is stored.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-struct Image {
-    meta: BTreeMap<String, Vec<u8>>,
-    journal: BTreeMap<u64, Vec<u8>>,
-    floor: u64,
-    states: BTreeMap<StateId, Vec<u8>>,
-}
-
-#[derive(Debug, Clone)]
-enum Write {
-    Meta(String, Vec<u8>),
-    Commit(u64, Vec<u8>),
-    States(Vec<StateRow>),
-    Drop(u64),
 }
 
 impl MemoryStore {
@@ -173,20 +160,6 @@ impl Disk {
     }
 }
 
-impl Image {
-    fn apply(&mut self, write: Write) {
-        match write {
-            Write::Meta(name, value) => drop(self.meta.insert(name, value)),
-            Write::Commit(number, record) => drop(self.journal.insert(number, record)),
-            Write::States(rows) => self.states.extend(rows),
-            Write::Drop(through) => {
-                self.floor = self.floor.max(through);
-                self.journal = self.journal.split_off(&through.saturating_add(1));
-            }
-        }
-    }
-}
-
 /// True for the call that brings `left` from 1 to 0.
 fn counts_down_to_zero(left: &mut u64) -> bool {
     let fails = *left == 1;
@@ -233,6 +206,44 @@ impl Store for MemoryStore {
 
     fn state(&self, id: StateId) -> Result<Option<Vec<u8>>, StoreError> {
         self.read(|image| image.states.get(&id).cloned())
+    }
+
+    fn put_registers(&self, registers: &[(Slot, Vec<u8>)]) -> Result<(), StoreError> {
+        let named = registers.iter();
+        let named = named.map(|(slot, value)| (meta::slot_name(meta::REGISTER, *slot), value));
+        let values = named.map(|(name, value)| (name, value.clone())).collect();
+        self.write(Operation::PutMeta, Write::Metas(values))?;
+        self.sync_as(Operation::PutMeta)
+    }
+
+    fn registers(&self) -> Result<Vec<(Slot, Vec<u8>)>, StoreError> {
+        self.read(|image| image.of_slots(meta::REGISTER))
+    }
+
+    fn slot_marks(&self) -> Result<Vec<(Slot, Vec<u8>)>, StoreError> {
+        self.read(|image| image.of_slots(meta::SLOT))
+    }
+
+    fn install(&self, slots: &[SlotInstall]) -> Result<(), StoreError> {
+        for slots in writes_of(slots) {
+            self.write(Operation::ReplaceSlots, Write::Install(slots.to_vec()))?;
+        }
+        self.sync_as(Operation::ReplaceSlots)
+    }
+
+    fn drop_slots(&self, slots: &SlotSet, mark: &[u8]) -> Result<(), StoreError> {
+        let write = Write::DropSlots(slots.clone(), mark.to_vec());
+        self.write(Operation::ReplaceSlots, write)?;
+        self.sync_as(Operation::ReplaceSlots)
+    }
+
+    fn slot_rows(
+        &self,
+        slot: Slot,
+        after: Option<StateId>,
+        bytes_max: usize,
+    ) -> Result<Vec<StateRow>, StoreError> {
+        self.read(|image| image.slot_rows(slot, after, bytes_max))
     }
 
     fn scan_states(
@@ -300,77 +311,4 @@ impl fmt::Debug for MemoryStore {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn journal(store: &MemoryStore) -> Vec<u64> {
-        let mut numbers = Vec::new();
-        store
-            .scan_journal(&mut |number, _| numbers.push(number))
-            .unwrap();
-        numbers
-    }
-
-    #[test]
-    fn a_power_loss_leaves_the_synced_writes_and_any_prefix_of_the_others() {
-        let mut lengths = std::collections::BTreeSet::new();
-        for seed in 0..200 {
-            let store = MemoryStore::new();
-            for number in 1..=4 {
-                store.append_commit(number, b"record").unwrap();
-            }
-            store.sync().unwrap();
-            for number in 5..=8 {
-                store.append_commit(number, b"record").unwrap();
-            }
-            let after = store.power_loss(seed);
-            assert_ne!(after.found().boot, store.found().boot);
-            let numbers = journal(&after);
-            assert!((4..=8).contains(&numbers.len()), "seed {seed}");
-            assert!(
-                numbers.iter().copied().eq(1..=numbers.len() as u64),
-                "seed {seed}"
-            );
-            lengths.insert(numbers.len());
-            assert!(matches!(
-                store.append_commit(9, b""),
-                Err(StoreError::Closed)
-            ));
-        }
-        assert_eq!(lengths.len(), 5, "every prefix comes up");
-    }
-
-    #[test]
-    fn a_kill_leaves_all_writes() {
-        let store = MemoryStore::new();
-        store.append_commit(1, b"record").unwrap();
-        let after = store.kill();
-        assert_eq!(journal(&after), [1]);
-        assert_eq!(after.found().boot, store.found().boot);
-        assert!(!after.found().created);
-    }
-
-    #[test]
-    fn the_chosen_write_or_sync_fails_and_no_other() {
-        let store = MemoryStore::new();
-        store.fail_write(2);
-        store.fail_sync(2);
-        store.append_commit(1, b"").unwrap();
-        assert!(store.append_commit(2, b"").is_err());
-        store.append_commit(3, b"").unwrap();
-        store.sync().unwrap();
-        assert!(store.sync().is_err());
-        store.sync().unwrap();
-        assert_eq!(journal(&store), [1, 3]);
-    }
-
-    #[test]
-    fn a_volatile_store_forgets_commits() {
-        let store = MemoryStore::volatile();
-        store.append_commit(1, b"record").unwrap();
-        store.put_states(&[(StateId(1), vec![1])]).unwrap();
-        assert!(journal(&store).is_empty());
-        assert_eq!(store.state(StateId(1)).unwrap(), Some(vec![1]));
-        assert_eq!(store.disk.lock().unsynced.len(), 0);
-    }
-}
+mod tests;

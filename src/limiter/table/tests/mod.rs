@@ -2,6 +2,7 @@
 //! evictions, sweeps and crashes may come at any time and change no answer.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use proptest::prelude::*;
@@ -11,7 +12,9 @@ use crate::limiter::key_state::KeyState;
 use crate::limiter::policy::{Limit, Limits};
 use crate::limiter::reservation::Reservations;
 use crate::limiter::shape::{Shape, ShapeId};
-use crate::types::{Epoch, Grant, NodeId, ReservationId, SlotTime, StateId};
+use crate::types::{Epoch, Grant, NodeId, ReservationId, Slot, SlotTime, StateId};
+
+mod hand_off;
 
 #[derive(Debug, Clone)]
 enum Step {
@@ -81,7 +84,7 @@ impl World {
             bytes_max: u64::MAX,
             evicts: true,
         };
-        let table = Table::new(capacity, 1, epoch(1));
+        let table = open_table(capacity, 1, 1);
         let shape = table.shapes.intern(Shape::of(&limits)).unwrap();
         Self {
             table,
@@ -114,7 +117,7 @@ impl World {
 
     fn restart(&mut self) {
         let next = self.table.open_commit.load(Ordering::SeqCst) + 1;
-        self.table = Table::new(self.capacity, next, epoch(2));
+        self.table = open_table(self.capacity, next, 2);
         self.shape = self.table.shapes.intern(Shape::of(&self.limits)).unwrap();
         for (id, row) in &self.disk.rows {
             self.table.load_row(*id, row, self.now).unwrap();
@@ -182,10 +185,20 @@ fn outcome(outcome: Outcome) -> Ask<Outcome> {
     match outcome {
         Outcome::Cold { evictions } => Ask::Cold(evictions),
         Outcome::Full => Ask::Full,
-        Outcome::Decided { .. } | Outcome::CostAboveLimit(_) | Outcome::Quarantined { .. } => {
-            Ask::Answer(outcome)
-        }
+        Outcome::Decided { .. }
+        | Outcome::CostAboveLimit(_)
+        | Outcome::Quarantined { .. }
+        | Outcome::NotServed => Ask::Answer(outcome),
     }
+}
+
+fn open_table(capacity: Capacity, first_commit: u64, counter: u64) -> Table {
+    let table = Table::new(capacity, first_commit, NodeId(1), Arc::default());
+    for slot in Slot::all() {
+        table.hold_since_ever(slot);
+        table.serve_own(slot, epoch(counter));
+    }
+    table
 }
 
 fn epoch(counter: u64) -> Epoch {

@@ -1,0 +1,6 @@
+//! `policy`: the policy set of the whole cluster.
+
+mod command;
+mod difference;
+
+pub(crate) use command::{Args, run};

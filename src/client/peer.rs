@@ -1,0 +1,363 @@
+//! A node's way to another node: the requests that it passes on, over one connection with one
+//! stream, in the same frames as a client's.
+//!
+//! Everything is bounded: the checks that wait at once by [`CHECKS_MAX`], each by its deadline. A
+//! lost connection is made again in the background, and while there is none because an attempt
+//! failed, requests are turned away at once.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use quinn::{ClientConfig, Connection};
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+
+use super::attempt::Attempt;
+use super::backoff::Backoff;
+use super::batch::{ASK_BYTES_MAX, ASKS_BYTES_MAX, CHECK_VARIANT, PEEK_VARIANT};
+use super::batch::{encode_ask, encode_checks};
+use super::check::encode_body;
+use super::clock::Clock;
+use super::dial::{Dialer, Greeting, Session};
+use super::error::CheckError;
+use super::health::{Health, Turned};
+use super::lane::Lane;
+use super::link::told;
+use super::pace::Pace;
+use super::seed::Seed;
+use super::stream::{read_answers, write_requests};
+use super::waiters::{Outcome, WaiterId};
+use crate::protocol::client::{Ask, BATCH_MAX, RequestBody, ResponseBody};
+use crate::transport::CloseCode;
+use crate::types::NodeId;
+
+/// Least time between two looks at the deadlines: so much later than its deadline a request may end.
+const DEADLINE_SLACK: Duration = Duration::from_millis(2);
+
+/// Most checks that wait for one peer at once, for each worker: twice what the peer takes in flight
+/// on a stream by default, so that one full stream's worth may queue behind another.
+pub(crate) const CHECKS_MAX: usize = 16 * 1024;
+
+/// See the module. Its tasks end when it is dropped.
+#[derive(Debug)]
+pub(crate) struct PeerClient {
+    line: Arc<Line>,
+    waiting: Arc<AtomicUsize>,
+    _tasks: JoinSet<()>,
+}
+
+impl PeerClient {
+    /// A connection to the node at `address` (`host:port`), which is made in the background; requests
+    /// wait for it. Must be called inside the tokio runtime that is to run it.
+    pub(crate) fn new(address: &str, config: ClientConfig, greeting: Greeting) -> Self {
+        let line = Arc::new(Line {
+            lane: Lane::new(CHECKS_MAX),
+            clock: Clock::start(),
+            connection: Mutex::new(None),
+            next_look_ns: AtomicU64::new(u64::MAX),
+            sooner: Notify::new(),
+        });
+        let dialer = Dialer {
+            seeds: vec![Seed::from(address)],
+            config,
+            greeting,
+        };
+        let mut tasks = JoinSet::new();
+        let keeping = CloseWithTask(Arc::clone(&line));
+        tasks.spawn(async move { keeping.0.keep_time().await });
+        let running = CloseWithTask(Arc::clone(&line));
+        tasks.spawn(async move { running.0.run(&dialer).await });
+        Self {
+            line,
+            waiting: Arc::default(),
+            _tasks: tasks,
+        }
+    }
+
+    /// Whether its tasks have ended, with the runtime that ran them.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.line.lane.health() == Health::Closed
+    }
+
+    /// Asks the peer; `after` begins when the future is first polled.
+    ///
+    /// Cancel safe: a dropped request is not sent, if it was not yet, and its answer is dropped.
+    ///
+    /// # Errors
+    /// [`CheckError::Overloaded`] if too much waits for this peer; when awaited, any other one that
+    /// is not the node's own answer.
+    pub(crate) fn request(
+        &self,
+        request: PeerRequest,
+        after: Duration,
+    ) -> Result<impl Future<Output = Result<ResponseBody, CheckError>> + Send + use<>, CheckError>
+    {
+        let waiting = Waiting::enter(&self.waiting, request.checks)?;
+        let line = Arc::clone(&self.line);
+        Ok(async move {
+            // As a whole: its field alone would leave the count behind.
+            let waiting = waiting;
+            let attempt = Attempt::new(line.clock.now(), None, 1, after);
+            loop {
+                let queued = line.enter(&request.body, waiting.checks, attempt.deadline)?;
+                match queued.await {
+                    // It waits for the next connection, or until its time is over.
+                    Outcome::Unsent if line.clock.now() < attempt.deadline => {}
+                    ended => return attempt.conclude(ended),
+                }
+            }
+        })
+    }
+}
+
+/// The connection, and who waits for an answer.
+#[derive(Debug)]
+struct Line {
+    lane: Lane,
+    clock: Clock,
+    connection: Mutex<Option<Connection>>,
+    /// When the deadlines are looked at next, in ns; `u64::MAX` meanwhile, or if nobody waits.
+    next_look_ns: AtomicU64,
+    /// Somebody waits whose deadline comes before that.
+    sooner: Notify,
+}
+
+impl Line {
+    fn enter(
+        &self,
+        body: &Bytes,
+        checks: usize,
+        deadline: Duration,
+    ) -> Result<Queued<'_>, CheckError> {
+        let entered = self.lane.request(body, checks, deadline, None);
+        let waiter = entered.map_err(|turned| match turned {
+            Turned::Full => CheckError::Overloaded,
+            Turned::Down(error) => CheckError::Unreachable(error),
+            Turned::Doubted | Turned::Vacant | Turned::Closed => CheckError::Closed,
+        })?;
+        if as_ns(deadline) < self.next_look_ns.load(Ordering::SeqCst) {
+            self.sooner.notify_one();
+        }
+        Ok(Queued {
+            lane: &self.lane,
+            waiter: Some(waiter),
+        })
+    }
+
+    /// Ends requests at their deadlines, for ever; gives the connection up if the node answers
+    /// nothing.
+    async fn keep_time(&self) {
+        loop {
+            // Who comes while this looks sees the highest number, and asks for another look.
+            self.next_look_ns.store(u64::MAX, Ordering::SeqCst);
+            let now = self.clock.now();
+            let expiry = self.lane.expire(now);
+            if expiry.silent {
+                self.give_up();
+            }
+            let Some(next) = expiry.next else {
+                self.sooner.notified().await;
+                continue;
+            };
+            let next = next.max(now.saturating_add(DEADLINE_SLACK));
+            self.next_look_ns.store(as_ns(next), Ordering::SeqCst);
+            tokio::select! {
+                // Both arms are cancel safe.
+                () = tokio::time::sleep(next.saturating_sub(now)) => {}
+                () = self.sooner.notified() => {}
+            }
+        }
+    }
+
+    fn give_up(&self) {
+        if let Some(connection) = self.connection.lock().take() {
+            connection.close(CloseCode::Done.number(), b"the node answers nothing");
+        }
+    }
+
+    /// Keeps the connection up, for ever.
+    async fn run(&self, dialer: &Dialer) {
+        let mut backoff = Backoff::default();
+        let mut pace = Pace::default();
+        loop {
+            match dialer.connect(Vec::new()).await {
+                Ok(session) => {
+                    let address = session.address;
+                    pace.restored(self.clock.now(), address);
+                    let cause = self.serve(session).await;
+                    if self.lane.detach() {
+                        backoff.reset();
+                    }
+                    pace.lost(self.clock.now(), address, &cause);
+                }
+                Err(error) => {
+                    pace.failed(self.clock.now(), &error);
+                    self.lane.set_down(&Arc::new(error));
+                }
+            }
+            tokio::time::sleep(backoff.next_wait(rand::random())).await;
+        }
+    }
+
+    /// Carries requests over `session` until it is lost, and says why it was.
+    async fn serve(&self, session: Session) -> String {
+        let in_flight_max = session.in_flight_max();
+        let node = NodeId(session.welcome.node);
+        let (mut send, mut receive) = session.first;
+        let connection = session.connection;
+        *self.connection.lock() = Some(connection.clone());
+        self.lane.attach(self.clock.now(), node, in_flight_max);
+        let now = || self.clock.now();
+        let end = tokio::select! {
+            // Whichever ends, the stream has.
+            end = write_requests(now, &self.lane, &mut send) => end,
+            end = read_answers(now, &self.lane, &mut receive, session.read) => end,
+        };
+        self.connection.lock().take();
+        connection.close(CloseCode::Done.number(), b"");
+        told(&end)
+    }
+}
+
+/// Closes the lane when a task that it cannot do without ends: with the runtime, or by a bug.
+struct CloseWithTask(Arc<Line>);
+
+impl Drop for CloseWithTask {
+    fn drop(&mut self) {
+        self.0.lane.close();
+    }
+}
+
+/// A queued request; resolves when its wait has ended, and leaves when dropped before.
+struct Queued<'a> {
+    lane: &'a Lane,
+    waiter: Option<WaiterId>,
+}
+
+impl Future for Queued<'_> {
+    type Output = Outcome;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome> {
+        let Some(waiter) = self.waiter else {
+            return Poll::Ready(Outcome::Closed);
+        };
+        let polled = self.lane.poll(waiter, cx.waker());
+        if polled.is_ready() {
+            self.waiter = None;
+        }
+        polled
+    }
+}
+
+impl Drop for Queued<'_> {
+    fn drop(&mut self) {
+        if let Some(waiter) = self.waiter {
+            self.lane.leave(waiter);
+        }
+    }
+}
+
+fn as_ns(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// Checks that are counted until this is dropped.
+struct Waiting {
+    total: Arc<AtomicUsize>,
+    checks: usize,
+}
+
+impl Waiting {
+    fn enter(total: &Arc<AtomicUsize>, checks: usize) -> Result<Self, CheckError> {
+        let before = total.fetch_add(checks, Ordering::Relaxed);
+        let waiting = Self {
+            total: Arc::clone(total),
+            checks,
+        };
+        if before.saturating_add(checks) > CHECKS_MAX {
+            return Err(CheckError::Overloaded);
+        }
+        Ok(waiting)
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.total.fetch_sub(self.checks, Ordering::Relaxed);
+    }
+}
+
+/// A request as it travels.
+#[derive(Debug, Clone)]
+pub(crate) struct PeerRequest {
+    body: Bytes,
+    checks: usize,
+}
+
+impl PeerRequest {
+    /// Any request but checks and peeks.
+    ///
+    /// # Errors
+    /// [`CheckError::Refused`], if it cannot be written.
+    pub(crate) fn command(body: &RequestBody<'_>) -> Result<Self, CheckError> {
+        Ok(Self {
+            body: encode_body(body)?,
+            checks: 1,
+        })
+    }
+
+    /// The body as it travels.
+    pub(crate) fn body(&self) -> &[u8] {
+        &self.body
+    }
+}
+
+/// Checks on their way into one request; each as it travels, so that they can be kept.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct EncodedAsks {
+    bytes: Vec<u8>,
+    count: usize,
+}
+
+impl EncodedAsks {
+    /// Adds a check; false if it does not fit any more.
+    pub(crate) fn push(&mut self, ask: &Ask<'_>) -> bool {
+        let mut room = [0; ASK_BYTES_MAX];
+        let Some(ask) = encode_ask(ask, &mut room) else {
+            return false;
+        };
+        let bytes = self.bytes.len().saturating_add(ask.len());
+        if self.count >= BATCH_MAX || bytes > ASKS_BYTES_MAX {
+            return false;
+        }
+        self.bytes.extend_from_slice(ask);
+        self.count = self.count.saturating_add(1);
+        true
+    }
+
+    /// The checks, in order.
+    pub(crate) fn asks(&self) -> Vec<Ask<'_>> {
+        let mut rest = self.bytes.as_slice();
+        let mut asks = Vec::with_capacity(self.count);
+        while let Ok((ask, after)) = postcard::take_from_bytes(rest) {
+            asks.push(ask);
+            rest = after;
+        }
+        asks
+    }
+
+    /// The request that has them decided, or only looks.
+    pub(crate) fn request(&self, looks: bool) -> PeerRequest {
+        let variant = if looks { PEEK_VARIANT } else { CHECK_VARIANT };
+        PeerRequest {
+            body: encode_checks(variant, self.count, &self.bytes),
+            checks: self.count.max(1),
+        }
+    }
+}

@@ -1,0 +1,296 @@
+//! What a stripe keeps of each of its slots: whether it is served, its clock, how far its state is,
+//! and whether a copy of it runs.
+
+use std::collections::BTreeSet;
+
+use crate::limiter::installed::Installed;
+use crate::types::{Epoch, Position, Slot, SlotTime, StateId};
+
+use super::striped::STRIPES;
+use crate::types::SLOT_COUNT;
+
+/// Slots of a stripe.
+pub(super) const SLOTS: usize = SLOT_COUNT as usize / STRIPES;
+
+const _: () = assert!(SLOTS <= 16, "a stripe's gates fit into 16 bits");
+
+/// Most states that are remembered as removed while their slot is copied; beyond it, all that were
+/// copied and are not in memory are looked at again.
+const REMOVED_MAX: usize = 1 << 16;
+
+/// An offset that makes a clock stand at its floor.
+const STANDS: i64 = i64::MIN;
+
+/// The slots of a stripe.
+#[derive(Debug)]
+pub(super) struct Cells {
+    /// A bit for each slot that is served.
+    gates: u16,
+    /// Read by every check, so kept close together.
+    clocks: [Clock; SLOTS],
+    cold: Box<[Cold; SLOTS]>,
+}
+
+/// A slot's clock, as a part of the node's.
+#[derive(Debug, Clone, Copy)]
+struct Clock {
+    offset_ms: i64,
+    /// It shows no earlier time than this.
+    floor: SlotTime,
+}
+
+/// What only commits, moves and upkeep read.
+#[derive(Debug, Default)]
+struct Cold {
+    held: Option<Held>,
+    copy: Option<Copying>,
+}
+
+/// A slot's state is here.
+#[derive(Debug, Clone, Copy)]
+struct Held {
+    at: Position,
+    replay_from: Epoch,
+    /// It was served since it was installed, and is not served again before it is installed anew.
+    frozen: bool,
+}
+
+/// A copy of a slot that runs.
+#[derive(Debug)]
+struct Copying {
+    number: u64,
+    removed: Removed,
+}
+
+/// States that were removed from memory since a copy began, changed and not yet copied.
+#[derive(Debug, Default)]
+pub(super) struct Removed {
+    pub(super) ids: BTreeSet<StateId>,
+    /// There were more of them than are remembered.
+    pub(super) overflowed: bool,
+}
+
+impl Default for Cells {
+    fn default() -> Self {
+        let stands = Clock {
+            offset_ms: STANDS,
+            floor: SlotTime::ZERO,
+        };
+        Self {
+            gates: 0,
+            clocks: [stands; SLOTS],
+            cold: Box::default(),
+        }
+    }
+}
+
+impl Clock {
+    #[inline]
+    fn show(self, node_now: SlotTime) -> SlotTime {
+        node_now.shifted(self.offset_ms).max(self.floor)
+    }
+}
+
+impl Cells {
+    /// Whether the slot of a state is served, and what its clock shows at `node_now`.
+    #[inline]
+    pub(super) fn served_at(&self, id: StateId, node_now: SlotTime) -> Option<SlotTime> {
+        let n = place_of_id(id);
+        (self.gates & 1 << n != 0).then(|| self.clock(n).show(node_now))
+    }
+
+    /// What the clock of a state's slot shows at `node_now`.
+    #[inline]
+    pub(super) fn time_of(&self, id: StateId, node_now: SlotTime) -> SlotTime {
+        self.clock(place_of_id(id)).show(node_now)
+    }
+
+    /// What a slot's clock shows at `node_now`.
+    pub(super) fn time(&self, slot: Slot, node_now: SlotTime) -> SlotTime {
+        self.clock(place(slot)).show(node_now)
+    }
+
+    pub(super) fn is_served(&self, slot: Slot) -> bool {
+        self.gates & 1 << place(slot) != 0
+    }
+
+    /// Whether the slot's state is here.
+    pub(super) fn holds(&self, slot: Slot) -> bool {
+        self.cold(slot).held.is_some()
+    }
+
+    /// How far the slot's state is; of nothing, at no epoch.
+    pub(super) fn position(&self, slot: Slot) -> Position {
+        self.cold(slot)
+            .held
+            .map_or_else(Position::default, |held| held.at)
+    }
+
+    /// From which epoch on commits are part of the state; `None` if it is not here.
+    pub(super) fn replay_from(&self, slot: Slot) -> Option<Epoch> {
+        self.cold(slot).held.map(|held| held.replay_from)
+    }
+
+    /// The slot's next commit.
+    pub(super) fn next_commit(&mut self, slot: Slot) -> Position {
+        let Some(held) = &mut self.cold_mut(slot).held else {
+            return Position::default();
+        };
+        held.at.n = held.at.n.saturating_add(1);
+        held.at
+    }
+
+    /// A commit of the slot was replayed.
+    pub(super) fn replayed(&mut self, slot: Slot, at: Position) {
+        if let Some(held) = &mut self.cold_mut(slot).held {
+            held.at = held.at.max(at);
+        }
+    }
+
+    /// The slot's state is what was installed; its gate is closed and any copy is void.
+    pub(super) fn install(&mut self, slot: Slot, installed: &Installed) {
+        self.close(slot);
+        *self.clock_mut(slot) = Clock {
+            offset_ms: installed.offset_ms,
+            floor: installed.clock,
+        };
+        *self.cold_mut(slot) = Cold {
+            held: Some(Held {
+                at: Position {
+                    epoch: installed.epoch,
+                    n: 0,
+                },
+                replay_from: installed.replay_from,
+                frozen: false,
+            }),
+            copy: None,
+        };
+    }
+
+    /// The slot's state was installed in an earlier life: it is not served before it is installed
+    /// anew, but its clock runs.
+    pub(super) fn hold(&mut self, slot: Slot, installed: &Installed) {
+        self.install(slot, installed);
+        if let Some(held) = &mut self.cold_mut(slot).held {
+            held.frozen = true;
+        }
+    }
+
+    /// The slot's state is not here any more.
+    pub(super) fn forget(&mut self, slot: Slot) {
+        self.close(slot);
+        *self.clock_mut(slot) = Clock {
+            offset_ms: STANDS,
+            floor: SlotTime::ZERO,
+        };
+        *self.cold_mut(slot) = Cold::default();
+    }
+
+    /// Opens the gate of a slot that was installed at `epoch` and not frozen since; returns its
+    /// clock's offset.
+    pub(super) fn serve(&mut self, slot: Slot, epoch: Epoch) -> Option<i64> {
+        let held = self.cold(slot).held?;
+        if held.at.epoch != epoch || held.frozen {
+            return None;
+        }
+        self.gates |= 1 << place(slot);
+        Some(self.clock(place(slot)).offset_ms)
+    }
+
+    /// Opens the gate of a slot that is held, at another epoch; returns its clock's offset.
+    pub(super) fn serve_own(&mut self, slot: Slot, epoch: Epoch) -> Option<i64> {
+        let held = self.cold_mut(slot).held.as_mut()?;
+        held.at = Position { epoch, n: 0 };
+        held.frozen = false;
+        self.serve(slot, epoch)
+    }
+
+    /// Closes the gate and stops the clock at what it shows at `node_now`.
+    pub(super) fn freeze(&mut self, slot: Slot, node_now: SlotTime) {
+        self.close(slot);
+        let floor = self.time(slot, node_now);
+        *self.clock_mut(slot) = Clock {
+            offset_ms: STANDS,
+            floor,
+        };
+        if let Some(held) = &mut self.cold_mut(slot).held {
+            held.frozen = true;
+        }
+    }
+
+    /// Begins the copy `number` of the slot; any other one of it is void.
+    pub(super) fn begin_copy(&mut self, slot: Slot, number: u64) {
+        self.cold_mut(slot).copy = Some(Copying {
+            number,
+            removed: Removed::default(),
+        });
+    }
+
+    /// Whether the copy `number` of the slot is the one that runs.
+    pub(super) fn is_copied(&self, slot: Slot, number: u64) -> bool {
+        let copy = self.cold(slot).copy.as_ref();
+        copy.is_some_and(|copy| copy.number == number)
+    }
+
+    /// Ends the copy `number` of the slot, if it runs.
+    pub(super) fn end_copy(&mut self, slot: Slot, number: u64) {
+        if self.is_copied(slot, number) {
+            self.cold_mut(slot).copy = None;
+        }
+    }
+
+    /// Takes what was removed since the slot's copy began, or since this was called last.
+    pub(super) fn take_removed(&mut self, slot: Slot) -> Removed {
+        let copy = self.cold_mut(slot).copy.as_mut();
+        copy.map(|copy| std::mem::take(&mut copy.removed))
+            .unwrap_or_default()
+    }
+
+    /// A state was removed from memory that has changed since it was copied, or never was.
+    pub(super) fn note_removed(&mut self, id: StateId) {
+        let Some(copy) = &mut self.cold_mut(id.slot()).copy else {
+            return;
+        };
+        if copy.removed.ids.len() < REMOVED_MAX {
+            copy.removed.ids.insert(id);
+        } else {
+            copy.removed.overflowed = true;
+        }
+    }
+
+    fn close(&mut self, slot: Slot) {
+        self.gates &= !(1 << place(slot));
+    }
+
+    #[expect(clippy::indexing_slicing, reason = "a place is below SLOTS")]
+    #[inline]
+    const fn clock(&self, n: usize) -> Clock {
+        self.clocks[n % SLOTS]
+    }
+
+    #[expect(clippy::indexing_slicing, reason = "a place is below SLOTS")]
+    const fn clock_mut(&mut self, slot: Slot) -> &mut Clock {
+        &mut self.clocks[place(slot)]
+    }
+
+    #[expect(clippy::indexing_slicing, reason = "a place is below SLOTS")]
+    fn cold(&self, slot: Slot) -> &Cold {
+        &self.cold[place(slot)]
+    }
+
+    #[expect(clippy::indexing_slicing, reason = "a place is below SLOTS")]
+    fn cold_mut(&mut self, slot: Slot) -> &mut Cold {
+        &mut self.cold[place(slot)]
+    }
+}
+
+/// The place of a slot among those of its stripe.
+const fn place(slot: Slot) -> usize {
+    slot.index() % SLOTS
+}
+
+/// The same of a state's slot.
+#[inline]
+const fn place_of_id(id: StateId) -> usize {
+    (id.0 >> 116) as usize % SLOTS
+}

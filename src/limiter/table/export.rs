@@ -1,0 +1,445 @@
+//! A copy of slots for another node, taken in two steps: while they are served, and what changed
+//! meanwhile once they are frozen. See [`crate::limiter::transfer`] for what the receiver does.
+//!
+//! A state that was handed out is marked, and any change takes the mark off. So when the slots are
+//! frozen, what lacks the mark is all that must be handed out again. States that changed and were
+//! then removed from memory are remembered by the slot's cell, and looked up in the store. A state
+//! that the store alone has is handed out from there; should it be thawed, changed and evicted
+//! again, it is among the removed.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
+
+use super::stripe::Stripe;
+use super::striped::{Table, slots_of, stripe_of_slot};
+use super::upkeep::ROWS_MAX;
+use crate::limiter::codec::{decode_row, encode_row, expires_at, quarantine_row};
+use crate::limiter::key_state::Marks;
+use crate::limiter::reservation::Reservations;
+use crate::limiter::transfer::{CHUNK_BYTES_MAX, Row, SlotDigest, row_hash};
+use crate::types::{Slot, SlotSet, SlotTime, StateId};
+
+/// The rows behind the table, for a copy.
+pub(crate) trait StoredRows {
+    /// Why rows cannot be read.
+    type Error;
+
+    /// The row of a state.
+    ///
+    /// # Errors
+    /// If it may be there but cannot be read; its key is then sent as one in quarantine.
+    fn row(&self, id: StateId) -> Result<Option<Vec<u8>>, Self::Error>;
+
+    /// Rows of a slot in order of their ids, behind `after`; few enough for one chunk, none at the
+    /// end.
+    ///
+    /// # Errors
+    /// If some cannot be read; the copy has then failed.
+    fn rows(&self, slot: Slot, after: Option<StateId>) -> Result<Vec<Row>, Self::Error>;
+}
+
+/// Why a copy cannot go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum ExportError<E> {
+    /// The rest can be had only once the slot is frozen.
+    #[error("slot {0} is still served")]
+    StillServed(Slot),
+    /// The slot was dropped, installed anew, or is copied by somebody else.
+    #[error("the copy of slot {0} is void: the slot has changed hands")]
+    Void(Slot),
+    /// Rows cannot be read.
+    #[error("stored rows cannot be read")]
+    Store(#[source] E),
+}
+
+/// A copy of slots, as far as it has come.
+#[derive(Debug)]
+pub(crate) struct SlotExport {
+    number: u64,
+    slots: SlotSet,
+    stage: Stage,
+    /// States of the stripe or slot of the stage, to be handed out.
+    ids: Vec<StateId>,
+    /// The last row of each state that was handed out.
+    sent: BTreeMap<StateId, Sent>,
+    /// What the frozen slots' clocks show.
+    clocks: BTreeMap<Slot, SlotTime>,
+}
+
+/// In the order in which it goes; numbers are of stripes, or of slots.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// All that is in memory.
+    Memory(usize),
+    /// All that the store alone has.
+    Stored(Slot, Option<StateId>),
+    /// Until the slots are frozen.
+    Copied,
+    /// What has changed.
+    Changed(usize),
+    /// What has changed and is not in memory any more.
+    Removed(usize),
+    /// Keys in quarantine.
+    Quarantined(usize),
+    Done,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Sent {
+    hash: u128,
+    expires_at: SlotTime,
+}
+
+type Exported<T, S> = Result<T, ExportError<<S as StoredRows>::Error>>;
+
+impl Table {
+    /// Begins a copy of slots; any other copy of one of them is void.
+    pub(crate) fn begin_export(&self, slots: SlotSet) -> SlotExport {
+        let number = self.copies.fetch_add(1, Ordering::Relaxed);
+        for slot in slots.iter() {
+            let mut stripe = self.lock_nth(stripe_of_slot(slot));
+            stripe.cells.begin_copy(slot, number);
+        }
+        for n in stripes_of(&slots) {
+            let mut stripe = self.lock_nth(n);
+            let copied = stripe.records.iter_mut();
+            for record in copied.filter(|record| slots.contains(record.id.slot())) {
+                record.state.marks.clear(Marks::COPIED);
+            }
+        }
+        SlotExport {
+            number,
+            slots,
+            stage: Stage::Memory(0),
+            ids: Vec::new(),
+            sent: BTreeMap::new(),
+            clocks: BTreeMap::new(),
+        }
+    }
+
+    /// Appends a chunk of what is to be copied while the slots may be served; false, and nothing,
+    /// at the end.
+    ///
+    /// # Errors
+    /// [`ExportError::Void`] and [`ExportError::Store`].
+    pub(crate) fn export_copy<S: StoredRows>(
+        &self,
+        export: &mut SlotExport,
+        stored: &S,
+        rows: &mut Vec<Row>,
+    ) -> Exported<bool, S> {
+        let from = rows.len();
+        while rows.len() == from {
+            match export.stage {
+                Stage::Memory(n) if export.ids.is_empty() => {
+                    export.stage = match self.collect(export, n).map_err(ExportError::Void)? {
+                        Some(n) => Stage::Memory(n),
+                        None => first_from(&export.slots, 0).map_or(Stage::Copied, stored_from),
+                    };
+                }
+                Stage::Memory(n) => self
+                    .hand_out(export, n.saturating_sub(1), rows)
+                    .map_err(ExportError::Void)?,
+                Stage::Stored(slot, after) => {
+                    export.stage = self.copy_stored(export, stored, (slot, after), rows)?;
+                }
+                Stage::Copied
+                | Stage::Changed(_)
+                | Stage::Removed(_)
+                | Stage::Quarantined(_)
+                | Stage::Done => return Ok(false),
+            }
+        }
+        Ok(true)
+    }
+
+    /// Appends a chunk of what is left to copy of the frozen slots, be it that all is left; false,
+    /// and nothing, at the end. Then the digests are known.
+    ///
+    /// # Errors
+    /// [`ExportError`].
+    pub(crate) fn export_rest<S: StoredRows>(
+        &self,
+        export: &mut SlotExport,
+        stored: &S,
+        rows: &mut Vec<Row>,
+    ) -> Exported<bool, S> {
+        let from = rows.len();
+        if export.clocks.is_empty() {
+            self.note_frozen(export)?;
+        }
+        while rows.len() == from {
+            match export.stage {
+                Stage::Memory(_) | Stage::Stored(..) => {
+                    self.export_copy(export, stored, rows)?;
+                }
+                Stage::Copied => export.stage = Stage::Changed(0),
+                Stage::Changed(n) if export.ids.is_empty() => {
+                    let next = self.collect(export, n).map_err(ExportError::Void)?;
+                    export.stage = next.map_or(Stage::Removed(0), Stage::Changed);
+                }
+                Stage::Changed(n) => self
+                    .hand_out(export, n.saturating_sub(1), rows)
+                    .map_err(ExportError::Void)?,
+                Stage::Removed(n) if export.ids.is_empty() => {
+                    export.stage = match first_from(&export.slots, n) {
+                        Some(slot) => self.collect_removed(export, slot),
+                        None => Stage::Quarantined(0),
+                    };
+                }
+                Stage::Removed(_) => self.look_again(export, stored, rows),
+                Stage::Quarantined(n) => {
+                    let next = stripe_from(&export.slots, n);
+                    export.stage =
+                        next.map_or(Stage::Done, |n| self.hand_out_quarantined(export, n, rows));
+                }
+                Stage::Done => return Ok(false),
+            }
+        }
+        Ok(true)
+    }
+
+    /// Ends a copy, finished or not.
+    pub(crate) fn end_export(&self, export: &SlotExport) {
+        for slot in export.slots.iter() {
+            let mut stripe = self.lock_nth(stripe_of_slot(slot));
+            stripe.cells.end_copy(slot, export.number);
+        }
+    }
+
+    fn note_frozen<E>(&self, export: &mut SlotExport) -> Result<(), ExportError<E>> {
+        let mut clocks = BTreeMap::new();
+        for slot in export.slots.iter() {
+            let stripe = self.lock_nth(stripe_of_slot(slot));
+            if !stripe.cells.is_copied(slot, export.number) {
+                return Err(ExportError::Void(slot));
+            }
+            if stripe.cells.is_served(slot) {
+                return Err(ExportError::StillServed(slot));
+            }
+            clocks.insert(slot, stripe.cells.time(slot, stripe.latest));
+        }
+        export.clocks = clocks;
+        Ok(())
+    }
+
+    /// Collects the states of the first stripe from the `n`th on that must be handed out; returns
+    /// the number behind it.
+    fn collect(&self, export: &mut SlotExport, n: usize) -> Result<Option<usize>, Slot> {
+        let Some(n) = stripe_from(&export.slots, n) else {
+            return Ok(None);
+        };
+        let stripe = self.lock_nth(n);
+        export.check(&stripe, n)?;
+        let wanted = stripe.records.iter().filter(|record| {
+            !record.state.marks.has(Marks::COPIED) && export.slots.contains(record.id.slot())
+        });
+        export.ids.extend(wanted.map(|record| record.id));
+        Ok(Some(n.saturating_add(1)))
+    }
+
+    /// Hands out some of the states that were collected of the `n`th stripe.
+    fn hand_out(&self, export: &mut SlotExport, n: usize, rows: &mut Vec<Row>) -> Result<(), Slot> {
+        let mut stripe = self.lock_nth(n);
+        let stripe = &mut *stripe;
+        export.check(stripe, n)?;
+        let none = Reservations::default();
+        let mut bytes = 0usize;
+        for _ in 0..ROWS_MAX {
+            if bytes >= CHUNK_BYTES_MAX {
+                break;
+            }
+            let Some(id) = export.ids.pop() else { break };
+            let now = stripe.time_of(id);
+            let Some(state) = stripe.records.get_mut(id) else {
+                continue;
+            };
+            // Nothing that it counts matters; that it is in quarantine is handed out last.
+            if stripe.quarantine.contains_key(&id) {
+                continue;
+            }
+            let reservations = stripe.reservations.get(&id).unwrap_or(&none);
+            let row = encode_row(id, state, &self.shapes.get(state.shape), reservations);
+            // Also if it has expired, so that it need not be looked for once it is forgotten.
+            state.marks.set(Marks::COPIED);
+            if expires_at(&row).is_some_and(|expiry| expiry > now) {
+                bytes = bytes.saturating_add(row.len());
+                export.send(id, row, rows);
+            } else {
+                export.send_gone(id, rows);
+            }
+        }
+        Ok(())
+    }
+
+    /// Hands out a page of the rows that the store alone has; returns where it goes on.
+    fn copy_stored<S: StoredRows>(
+        &self,
+        export: &mut SlotExport,
+        stored: &S,
+        (slot, after): (Slot, Option<StateId>),
+        rows: &mut Vec<Row>,
+    ) -> Exported<Stage, S> {
+        let n = stripe_of_slot(slot);
+        let next = || {
+            let next = first_from(&export.slots, slot.index().saturating_add(1));
+            next.map_or(Stage::Copied, stored_from)
+        };
+        let stripe = self.lock_nth(n);
+        export.check(&stripe, n).map_err(ExportError::Void)?;
+        if self.evicted_until(slot) <= stripe.cells.time(slot, stripe.latest) {
+            return Ok(next());
+        }
+        drop(stripe);
+        let page = stored.rows(slot, after).map_err(ExportError::Store)?;
+        let Some(last) = page.last().map(|(id, _)| *id) else {
+            return Ok(next());
+        };
+        let mut stripe = self.lock_nth(n);
+        for (id, row) in page {
+            let now = stripe.time_of(id);
+            if stripe.records.get(id).is_some()
+                || stripe.quarantine.contains_key(&id)
+                || export.sent.contains_key(&id)
+            {
+                continue;
+            }
+            match decode_row(id, &row) {
+                Err(_) => drop(stripe.quarantine.insert(id, now)),
+                Ok(decoded) if decoded.quarantined_since.is_some() => {}
+                Ok(_) if expires_at(&row).is_some_and(|expiry| expiry > now) => {
+                    export.send(id, row, rows);
+                }
+                Ok(_) => {}
+            }
+        }
+        Ok(Stage::Stored(slot, Some(last)))
+    }
+
+    /// Collects the states of a slot that changed and were removed from memory.
+    fn collect_removed(&self, export: &mut SlotExport, slot: Slot) -> Stage {
+        let mut stripe = self.lock_nth(stripe_of_slot(slot));
+        let removed = stripe.cells.take_removed(slot);
+        if removed.overflowed {
+            let of_slot = export.sent.range(StateId::first_of(slot)..);
+            let of_slot = of_slot.map(|(id, _)| *id);
+            export
+                .ids
+                .extend(of_slot.take_while(|id| id.slot() == slot));
+        }
+        export.ids.extend(removed.ids);
+        Stage::Removed(slot.index().saturating_add(1))
+    }
+
+    /// Hands out what the store has of some of the states that were collected.
+    fn look_again<S: StoredRows>(&self, export: &mut SlotExport, stored: &S, rows: &mut Vec<Row>) {
+        for _ in 0..ROWS_MAX {
+            let Some(id) = export.ids.pop() else { break };
+            if self.lock(id).records.get(id).is_some() {
+                continue;
+            }
+            let clock = export.clocks.get(&id.slot()).copied().unwrap_or_default();
+            let row = stored.row(id).ok();
+            let readable = row.filter(|row| {
+                let row = row.as_ref();
+                row.is_none_or(|row| decode_row(id, row).is_ok())
+            });
+            let Some(row) = readable else {
+                self.lock(id).quarantine.insert(id, clock);
+                continue;
+            };
+            let counts = |row: &Vec<u8>| expires_at(row).is_some_and(|expiry| expiry > clock);
+            match row.filter(counts) {
+                Some(row) => export.send(id, row, rows),
+                None => export.send_gone(id, rows),
+            }
+        }
+    }
+
+    /// Hands out the quarantines of a stripe; returns where it goes on.
+    fn hand_out_quarantined(
+        &self,
+        export: &mut SlotExport,
+        n: usize,
+        rows: &mut Vec<Row>,
+    ) -> Stage {
+        let stripe = self.lock_nth(n);
+        for (&id, &since) in &stripe.quarantine {
+            if export.slots.contains(id.slot()) {
+                export.send(id, quarantine_row(id, since), rows);
+            }
+        }
+        Stage::Quarantined(n.saturating_add(1))
+    }
+}
+
+impl SlotExport {
+    /// The slots that are copied.
+    pub(crate) const fn slots(&self) -> &SlotSet {
+        &self.slots
+    }
+
+    /// Of each slot the digest of all that was handed out, and what its clock shows; `None` before
+    /// the end.
+    pub(crate) fn digests(&self) -> Option<Vec<(Slot, SlotDigest, SlotTime)>> {
+        if self.stage != Stage::Done {
+            return None;
+        }
+        let of_slot = |(&slot, &clock): (&Slot, &SlotTime)| {
+            let mut digest = SlotDigest::default();
+            let sent = self.sent.range(StateId::first_of(slot)..);
+            sent.take_while(|(id, _)| id.slot() == slot)
+                .filter(|(_, sent)| sent.expires_at > clock)
+                .for_each(|(_, sent)| digest.add(sent.hash));
+            (slot, digest, clock)
+        };
+        Some(self.clocks.iter().map(of_slot).collect())
+    }
+
+    /// Whether the copy still is the one that runs, of all its slots in the `n`th stripe.
+    fn check(&self, stripe: &Stripe, n: usize) -> Result<(), Slot> {
+        let here = slots_of(n).filter(|slot| self.slots.contains(*slot));
+        let mut void = here.filter(|slot| !stripe.cells.is_copied(*slot, self.number));
+        void.next().map_or(Ok(()), Err)
+    }
+
+    /// Hands out a row, unless it was the state's last one already.
+    fn send(&mut self, id: StateId, row: Vec<u8>, rows: &mut Vec<Row>) {
+        let sent = Sent {
+            hash: row_hash(id, &row),
+            expires_at: expires_at(&row).unwrap_or_default(),
+        };
+        let before = self.sent.insert(id, sent);
+        if before.is_none_or(|before| before.hash != sent.hash) {
+            rows.push((id, row));
+        }
+    }
+
+    /// Says that a state counts nothing any more, if something was said of it.
+    fn send_gone(&mut self, id: StateId, rows: &mut Vec<Row>) {
+        if self.sent.remove(&id).is_some() {
+            rows.push((id, Vec::new()));
+        }
+    }
+}
+
+const fn stored_from(slot: Slot) -> Stage {
+    Stage::Stored(slot, None)
+}
+
+/// The first of `slots` whose number is `n` or more.
+fn first_from(slots: &SlotSet, n: usize) -> Option<Slot> {
+    slots.iter().find(|slot| slot.index() >= n)
+}
+
+/// The first stripe of `slots` from the `n`th on.
+fn stripe_from(slots: &SlotSet, n: usize) -> Option<usize> {
+    stripes_of(slots).find(|at| *at >= n)
+}
+
+/// The stripes of `slots`, in order.
+fn stripes_of(slots: &SlotSet) -> impl Iterator<Item = usize> + '_ {
+    let mut last = None;
+    let stripes = slots.iter().map(stripe_of_slot);
+    stripes.filter(move |n| last.replace(*n) != Some(*n))
+}

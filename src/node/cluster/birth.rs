@@ -1,0 +1,349 @@
+//! How a node becomes one of its cluster: it creates it, joins it, or goes on in it; and the thread
+//! on which its control loop runs.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::{JoinSet, LocalSet};
+
+use super::control::{Control, DONE_MAX, Settings};
+use super::handle::{COMMANDS_MAX, Cluster, Command};
+use super::members::ROSTER;
+use super::view::View;
+use crate::limiter::policy::PolicySet;
+use crate::membership::identity::{Address, Identity};
+use crate::membership::roster::{Roster, Standing};
+use crate::membership::swim::{Swim, SwimConfig};
+use crate::node::clock;
+use crate::node::engine::Engine;
+use crate::node::error::StartError;
+use crate::node::forward::{Forwarder, PeerSetup, Waits};
+use crate::node::peers::{ClusterIdentity, Door, Joiner, Own, PeerNet, join};
+use crate::node::policy_sets::rule::{Peers, PolicyEffect, PolicySets};
+use crate::node::policy_sets::versioned::{META_NAME, VersionedSet};
+use crate::node::start::Birth;
+use crate::ownership::record::Register;
+use crate::ownership::{Ownership, Settings as OwnershipSettings};
+use crate::storage::open::is_new;
+use crate::transport::tls::Credentials;
+use crate::types::{BootCounter, NodeId, SLOT_COUNT, Slot};
+
+/// How long a node that joins asks the others before it gives up.
+const JOIN_PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long a node may take until it serves what it owns: some synced writes of a slow disk.
+const START_PATIENCE: Duration = Duration::from_secs(60);
+
+/// The name of a node's file of policies where only the set is known.
+const POLICY_FILE: &str = "the policies";
+
+/// What a node is told of its part in the cluster.
+#[derive(Debug, Clone)]
+pub(crate) struct Part<'a> {
+    /// Its certificate.
+    pub(crate) credentials: &'a Credentials,
+    /// Where others reach it.
+    pub(crate) advertise: String,
+    /// Nodes to join.
+    pub(crate) join: &'a [String],
+    /// Its share of the slots.
+    pub(crate) weight: u32,
+    /// Most bytes of copies a second.
+    pub(crate) hand_off_bytes_per_second: u64,
+}
+
+/// A node's part in its cluster, running.
+#[derive(Debug)]
+pub(crate) struct Membership {
+    pub(crate) cluster: Arc<Cluster>,
+    pub(crate) door: Arc<Door>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// What the node becomes: asks the nodes to join, if its directory is new and it is to join any.
+///
+/// # Errors
+/// [`StartError`]; nothing was changed anywhere.
+pub(crate) fn birth(part: &Part<'_>, data_dir: Option<&Path>) -> Result<Birth, StartError> {
+    let new = data_dir.is_none_or(is_new);
+    if part.join.is_empty() || !new {
+        return Ok(Birth::Founder);
+    }
+    let joiner = Joiner {
+        node: NodeId(rand::random()),
+        address: part.address()?,
+        boot: BootCounter(1),
+    };
+    let seeds = part.seeds()?;
+    let joining = join(&seeds, part.credentials, &joiner, JOIN_PATIENCE);
+    let joined = runtime()?.block_on(joining);
+    let joined = joined.map_err(|error| StartError::Join(Box::new(error)))?;
+    tracing::info!(seed = %joined.seed.node, "the cluster lets this node join");
+    Ok(Birth::Joins {
+        node: joiner.node,
+        cluster: joined.cluster,
+    })
+}
+
+impl Part<'_> {
+    fn address(&self) -> Result<Address, StartError> {
+        let advertise = self.advertise.clone();
+        Address::new(&advertise).ok_or(StartError::Advertise { advertise })
+    }
+
+    fn seeds(&self) -> Result<Vec<Address>, StartError> {
+        let seeds = self.join.iter().map(|seed| {
+            Address::new(seed).ok_or_else(|| StartError::BadSeed { seed: seed.clone() })
+        });
+        seeds.collect()
+    }
+}
+
+impl Membership {
+    /// Starts the node's part in its cluster; it serves the slots that it owns when this returns.
+    ///
+    /// # Errors
+    /// [`StartError`]; nothing serves then.
+    pub(crate) fn start(
+        engine: &Arc<Engine>,
+        part: &Part<'_>,
+        file: &PolicySet,
+    ) -> Result<Self, StartError> {
+        let (address, seeds) = (part.address()?, part.seeds()?);
+        let about = &engine.about;
+        let own = Own {
+            cluster: ClusterIdentity {
+                cluster: about.cluster,
+                slot_count: SLOT_COUNT,
+                key_secret: about.key_secret,
+            },
+            identity: Identity::new(about.node, address.clone(), BootCounter(about.boots)),
+            in_flight_max: about.in_flight_max,
+        };
+        let registers = registers(engine)?;
+        let roster = roster(engine)?;
+        let setup = PeerSetup::of_peer(part.credentials, &own).map_err(StartError::Credentials)?;
+        let forwarder = Arc::new(Forwarder::new(about.node, setup, Waits::default()));
+        let (policies, effects) = policies(engine, &roster, file)?;
+        let (command, commands) = mpsc::channel(COMMANDS_MAX);
+        let cluster = Arc::new(Cluster::new(
+            forwarder,
+            policies,
+            View::default(),
+            command,
+        ));
+        cluster.begin_policies(engine, effects);
+        let runtime = runtime()?;
+        let mut net =
+            PeerNet::new(own.clone(), roster.clone(), part.credentials).map_err(StartError::Credentials)?;
+        let door = net.door();
+        {
+            let _inside = runtime.enter();
+            net.set_seeds(seeds);
+        }
+        let settings = Settings {
+            advertise: address,
+            certificate: part.credentials.name().unwrap_or_default(),
+            weight: part.weight,
+            hand_off_bytes_per_second: part.hand_off_bytes_per_second,
+        };
+        let ownership = Ownership::new(
+            about.node,
+            registers,
+            OwnershipSettings::default(),
+            rand::random(),
+        );
+        let swim = Swim::new(own.identity, SwimConfig::default(), rand::random());
+        let parts = (Arc::clone(engine), Arc::clone(&cluster), settings);
+        let rooms = (ownership, swim, roster);
+        let (started, starting) = oneshot::channel();
+        let run = move || {
+            let control = control(parts, rooms, (net, commands));
+            LocalSet::new().block_on(&runtime, control.run(started));
+        };
+        let thread = std::thread::Builder::new().name("control".to_owned());
+        let thread = thread.spawn(run).map_err(StartError::Thread)?;
+        let membership = Self {
+            cluster,
+            door,
+            thread: Some(thread),
+        };
+        membership.wait_ready(engine, starting)?;
+        Ok(membership)
+    }
+
+    /// Waits until the node serves all slots that it owns.
+    fn wait_ready(
+        &self,
+        engine: &Engine,
+        starting: oneshot::Receiver<()>,
+    ) -> Result<(), StartError> {
+        starting
+            .blocking_recv()
+            .map_err(|_ended| StartError::NotReady)?;
+        let map = self.cluster.forwarder.map();
+        let since = clock::mono_now();
+        let mine = || Slot::all().filter(|slot| map.is_mine(*slot));
+        while !mine().all(|slot| engine.table.is_served(slot)) {
+            if clock::mono_now().since(since) > START_PATIENCE || engine.fence.is_closed() {
+                return Err(StartError::NotReady);
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        Ok(())
+    }
+
+    /// Hands all slots to other nodes, for at most `patience`. What is left stays this node's.
+    pub(crate) fn drain(&self, patience: Duration) {
+        let (drained, mut waits) = oneshot::channel();
+        if self.cluster.command(Command::Drain(drained)).is_err() {
+            return;
+        }
+        let since = clock::mono_now();
+        while clock::mono_now().since(since) < patience {
+            match waits.try_recv() {
+                Ok(()) | Err(oneshot::error::TryRecvError::Closed) => return,
+                Err(oneshot::error::TryRecvError::Empty) => {
+                    std::thread::sleep(Duration::from_millis(10));
+                }
+            }
+        }
+        tracing::warn!("not all slots were handed over in time; they wait for this node to return");
+    }
+
+    /// Tells the others that this node goes, and ends the control loop.
+    pub(crate) fn stop(&mut self) {
+        let (stopped, stopping) = oneshot::channel();
+        if self.cluster.command(Command::Stop(stopped)).is_ok() {
+            // An error says that the loop has ended, which is as good.
+            stopping.blocking_recv().ok();
+        }
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the control thread panicked; please report this");
+        }
+    }
+}
+
+impl Drop for Membership {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+type Parts = (Arc<Engine>, Arc<Cluster>, Settings);
+type Rooms = (Ownership, Swim, Roster);
+
+/// A control loop about to run.
+fn control(
+    (engine, cluster, settings): Parts,
+    (ownership, swim, roster): Rooms,
+    (net, commands): (PeerNet, mpsc::Receiver<Command>),
+) -> Control {
+    let (done, ended) = mpsc::channel(DONE_MAX);
+    let now = clock::mono_now();
+    Control {
+        engine,
+        cluster,
+        settings,
+        ownership,
+        swim,
+        roster,
+        net,
+        commands,
+        done,
+        ended,
+        tasks: JoinSet::new(),
+        wake_at: now,
+        tick_at: now,
+        tell_at: now,
+        staged: BTreeMap::new(),
+        whole: BTreeMap::new(),
+        copying: BTreeMap::new(),
+        copied_from: BTreeMap::new(),
+        bytes: BTreeMap::new(),
+        exports: BTreeMap::new(),
+        connected: BTreeSet::new(),
+        targeted: (Vec::new(), Vec::new()),
+        targets: Arc::default(),
+        vouched: BTreeSet::new(),
+        standing: Standing::Active,
+        leaving: false,
+        waits_drained: Vec::new(),
+        changed: true,
+    }
+}
+
+fn runtime() -> Result<Runtime, StartError> {
+    let runtime = Builder::new_current_thread().enable_all().build();
+    runtime.map_err(StartError::Thread)
+}
+
+/// The registers as stored; those of a founder if it has none yet, which are then stored.
+fn registers(engine: &Engine) -> Result<Vec<Option<Register>>, StartError> {
+    let stored = &engine.found_slots.registers;
+    if stored.is_empty() && engine.about.founder {
+        let founding = Ownership::founding(engine.about.node);
+        let encoded: Vec<_> = Slot::all()
+            .zip(&founding)
+            .filter_map(|(slot, register)| Some((slot, register.as_ref()?.encode())))
+            .collect();
+        engine.store.put_registers(&encoded)?;
+        return Ok(founding);
+    }
+    let mut registers = vec![None; usize::from(SLOT_COUNT)];
+    for (slot, bytes) in stored {
+        let register = Register::decode(bytes).map_err(|_damaged| StartError::Damaged {
+            what: format!("the register of slot {slot}"),
+        })?;
+        if let Some(place) = registers.get_mut(slot.index()) {
+            *place = Some(register);
+        }
+    }
+    Ok(registers)
+}
+
+fn roster(engine: &Engine) -> Result<Roster, StartError> {
+    let Some(bytes) = engine.store.meta(ROSTER)? else {
+        return Ok(Roster::default());
+    };
+    Roster::from_bytes(&bytes).ok_or_else(|| StartError::Damaged {
+        what: "the roster".to_owned(),
+    })
+}
+
+/// Which policies are in force, and what is to be done about it first.
+fn policies(
+    engine: &Engine,
+    roster: &Roster,
+    file: &PolicySet,
+) -> Result<(PolicySets, Vec<PolicyEffect>), StartError> {
+    let stored = engine.store.meta(META_NAME)?;
+    let stored = stored.map(|bytes| VersionedSet::decode(&bytes)).transpose();
+    let stored = stored.map_err(|error| StartError::Policies(Box::new(error)))?;
+    let file = set_of(file)?;
+    let me = engine.about.node;
+    let others = roster.entries().any(|entry| {
+        entry.node != me && matches!(entry.standing, Standing::Active | Standing::Draining)
+    });
+    // A node that has just joined knows of no other yet.
+    let peers = if others || (!engine.about.founder && stored.is_none()) {
+        Peers::Several
+    } else {
+        Peers::Alone
+    };
+    Ok(PolicySets::start(peers, stored, file))
+}
+
+/// A set as a file of its own.
+pub(crate) fn set_of(file: &PolicySet) -> Result<VersionedSet, StartError> {
+    let text = crate::config::render_policies(file);
+    let set = VersionedSet::parse(0, POLICY_FILE, &text);
+    set.map_err(|error| StartError::Policies(Box::new(error)))
+}

@@ -1,0 +1,179 @@
+//! The control loop: one thread that lets membership, roster, policies and ownership take notice of
+//! what happens, and carries out what they want.
+//!
+//! It decides nothing: what it is told goes to the pure rooms, and what they want goes out. All that
+//! is durable is written here, one step after the other, so that an effect is never overtaken by the
+//! next. Checks are not held up by it: they read the slot map and the table.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+
+use super::handle::{Cluster, Command};
+use super::pull::{Staged, Whole};
+use crate::limiter::table::SlotExport;
+use crate::membership::identity::Address;
+use crate::membership::roster::{Roster, Standing};
+use crate::membership::swim::{Swim, SwimEvent};
+use crate::node::clock;
+use crate::node::engine::Engine;
+use crate::node::peers::{PeerEvent, PeerNet};
+use crate::ownership::Ownership;
+use crate::ownership::event::{Event, TaskId};
+use crate::types::{MonoTime, NodeId, Replicas, SlotSet};
+
+/// How often time is told to the rooms although nothing happened.
+pub(super) const TICK: Duration = Duration::from_millis(100);
+
+/// Transfers that may have ended and not been noticed.
+pub(super) const DONE_MAX: usize = 64;
+
+/// A transfer that has ended.
+#[derive(Debug)]
+pub(super) enum Done {
+    /// A pre-copy to this node; `None` if it failed.
+    Copied {
+        task: TaskId,
+        staged: Option<Staged>,
+    },
+    /// The rest of sealed slots came to this node; those that are whole.
+    Fetched { task: TaskId, whole: Whole },
+    /// This node told a peer a copy, and can tell it the rest.
+    Told {
+        peer: NodeId,
+        export: Option<SlotExport>,
+    },
+}
+
+/// See the module.
+pub(super) struct Control {
+    pub(super) engine: Arc<Engine>,
+    pub(super) cluster: Arc<Cluster>,
+    pub(super) settings: Settings,
+    pub(super) ownership: Ownership,
+    pub(super) swim: Swim,
+    pub(super) roster: Roster,
+    pub(super) net: PeerNet,
+    pub(super) commands: mpsc::Receiver<Command>,
+    pub(super) done: mpsc::Sender<Done>,
+    pub(super) ended: mpsc::Receiver<Done>,
+    /// Transfers under way.
+    pub(super) tasks: JoinSet<()>,
+    /// When the rooms want to be told the time.
+    pub(super) wake_at: MonoTime,
+    /// When the ownership, too, is told the time although nothing happened.
+    pub(super) tick_at: MonoTime,
+    /// When peers are told digests of what all should know.
+    pub(super) tell_at: MonoTime,
+    /// Slots that are coming to this node, as far as they were copied, and
+    pub(super) staged: Staged,
+    /// those that are here whole and not yet installed.
+    pub(super) whole: Whole,
+    /// Copies under way, and
+    pub(super) copying: BTreeMap<TaskId, (NodeId, SlotSet)>,
+    /// those that are here, by their holder.
+    pub(super) copied_from: BTreeMap<NodeId, SlotSet>,
+    /// Bytes of transfers to this node.
+    pub(super) bytes: BTreeMap<TaskId, Arc<AtomicU64>>,
+    /// Copies told to peers, who may ask for the rest.
+    pub(super) exports: BTreeMap<NodeId, SlotExport>,
+    /// Peers with a session.
+    pub(super) connected: BTreeSet<NodeId>,
+    /// Members and peers by which the ownership was told its targets last.
+    pub(super) targeted: (Vec<(NodeId, u32)>, Vec<NodeId>),
+    /// Of each slot, who should hold it.
+    pub(super) targets: Arc<Vec<Replicas>>,
+    /// Nodes that the ownership was told are gone for good.
+    pub(super) vouched: BTreeSet<NodeId>,
+    /// What this node wants to be to the cluster.
+    pub(super) standing: Standing,
+    /// Whether it leaves once it owns nothing.
+    pub(super) leaving: bool,
+    /// Who waits until this node owns nothing.
+    pub(super) waits_drained: Vec<oneshot::Sender<()>>,
+    /// There is something new to show.
+    pub(super) changed: bool,
+}
+
+/// What the operator has said of the node's part in the cluster.
+#[derive(Debug, Clone)]
+pub(super) struct Settings {
+    /// Its address, as others reach it.
+    pub(super) advertise: Address,
+    /// Name in its certificate.
+    pub(super) certificate: String,
+    /// Its share of the slots.
+    pub(super) weight: u32,
+    /// Most bytes of copies a second.
+    pub(super) hand_off_bytes_per_second: u64,
+}
+
+/// What the loop waits for.
+enum Happened {
+    Peer(PeerEvent),
+    Command(Command),
+    Ended(Done),
+    Time,
+    Over,
+}
+
+impl Control {
+    /// Runs until it is told to stop, or everybody who could is gone.
+    pub(super) async fn run(mut self, started: oneshot::Sender<()>) {
+        self.publish_self().await;
+        self.ownership(Event::Start).await;
+        self.show();
+        // Nobody waits any more if the start was given up.
+        started.send(()).ok();
+        loop {
+            match self.wait().await {
+                Happened::Peer(event) => self.peer(event).await,
+                Happened::Command(command) => {
+                    if !self.command(command).await {
+                        return;
+                    }
+                }
+                Happened::Ended(done) => self.transferred(done).await,
+                Happened::Time => self.time().await,
+                Happened::Over => return,
+            }
+            while self.tasks.try_join_next().is_some() {}
+            if std::mem::take(&mut self.changed) {
+                self.show();
+            }
+        }
+    }
+
+    async fn wait(&mut self) -> Happened {
+        let wake_in = self.wake_at.min(self.tick_at).since(clock::mono_now());
+        // All arms are cancel safe.
+        tokio::select! {
+            biased;
+            command = self.commands.recv() => command.map_or(Happened::Over, Happened::Command),
+            Some(done) = self.ended.recv() => Happened::Ended(done),
+            () = tokio::time::sleep(wake_in) => Happened::Time,
+            event = self.net.next() => Happened::Peer(event),
+        }
+    }
+
+    async fn time(&mut self) {
+        let now = clock::mono_now();
+        self.wake_at = now.plus(TICK);
+        self.swim(SwimEvent::Tick);
+        self.ownership(Event::Tick).await;
+        if now >= self.tick_at {
+            self.tick_at = now.plus(TICK);
+            self.changed = true;
+            self.note_drained();
+            self.leave_if_drained().await;
+        }
+        if now >= self.tell_at {
+            self.tell_at = now.plus(super::members::TELL);
+            self.tell_digests();
+        }
+    }
+}

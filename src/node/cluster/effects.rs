@@ -1,0 +1,237 @@
+//! Carries out what the ownership wants done, in the order it wants it.
+//!
+//! Each durable step is synced before it is reported. A step that fails closes the fence, and is
+//! never reported: the ownership then waits for ever, which is what a node may do that cannot write.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use super::control::{Control, Done};
+use super::pull::Pull;
+use crate::node::clock;
+use crate::node::peer_wire::ownership_frames;
+use crate::node::slots::{Installation, NewState};
+use crate::ownership::event::{Effect, Event, Installed, Origin, TaskId};
+use crate::ownership::message::Message;
+use crate::ownership::record::Register;
+use crate::protocol::bulk::BulkRequest;
+use crate::types::{Epoch, NodeId, Position, Slot, SlotSet};
+
+impl Control {
+    /// Lets the ownership take notice of an event, and does what it wants done, until it wants
+    /// nothing more.
+    pub(super) async fn ownership(&mut self, event: Event) {
+        let mut events = VecDeque::from([event]);
+        while let Some(event) = events.pop_front() {
+            let effects = self.ownership.step(clock::mono_now(), event);
+            for effect in effects {
+                events.extend(self.carry_out(effect).await);
+            }
+        }
+    }
+
+    async fn carry_out(&mut self, effect: Effect) -> Option<Event> {
+        match effect {
+            Effect::Send { to, message } => {
+                self.send_message(to, &message);
+                None
+            }
+            Effect::Persist { task, registers } => self.persist(task, &registers),
+            Effect::Freeze { task, slots } => {
+                let frozen = self.engine.freeze(&slots).await;
+                self.cluster.forwarder.changed();
+                frozen.ok().map(|slots| Event::Frozen { task, slots })
+            }
+            Effect::PreCopy { task, from, slots } => {
+                self.pre_copy(task, from, &slots);
+                None
+            }
+            Effect::Fetch {
+                task,
+                from,
+                ballot,
+                slots,
+            } => {
+                self.fetch(task, from, ballot, slots);
+                None
+            }
+            Effect::Install { task, epoch, slots } => self.install(task, epoch, slots),
+            Effect::Serve { slots } => {
+                if let Err(error) = self.engine.serve(&slots) {
+                    tracing::error!(%error, "a slot is not served; please report this");
+                }
+                self.cluster.forwarder.changed();
+                None
+            }
+            Effect::Drop { slots } => {
+                self.staged.retain(|slot, _| !slots.contains(*slot));
+                // A failure has closed the fence and was logged there.
+                self.engine.drop_slots(&slots).ok();
+                None
+            }
+            Effect::Announce { records } => {
+                self.cluster.forwarder.apply(&records);
+                self.changed = true;
+                None
+            }
+            Effect::WakeAt(at) => {
+                self.wake_at = self.wake_at.min(at);
+                None
+            }
+        }
+    }
+
+    fn persist(&self, task: TaskId, registers: &[(Slot, Register)]) -> Option<Event> {
+        let encoded: Vec<_> = registers
+            .iter()
+            .map(|(slot, register)| (*slot, register.encode()))
+            .collect();
+        let put = self.engine.fence.check().and_then(|()| {
+            let put = self.engine.store.put_registers(&encoded);
+            put.map_err(|error| self.engine.fence.close(error))
+        });
+        put.ok().map(|()| Event::Persisted { task })
+    }
+
+    fn install(&mut self, task: TaskId, epoch: Epoch, slots: Vec<Installed>) -> Option<Event> {
+        let installations = slots.into_iter().map(|it| Installation {
+            slot: it.slot,
+            register: it.register.encode(),
+            clock: it.clock,
+            state: match it.origin {
+                Origin::Own => NewState::Own,
+                Origin::Lost => NewState::Lost,
+                // The ownership installs only what it was told is here.
+                Origin::Fetched => NewState::Rows(self.whole.remove(&it.slot).unwrap_or_default()),
+            },
+        });
+        let installations = installations.collect();
+        match self.engine.install(epoch, installations) {
+            Ok(()) => Some(Event::Installed { task }),
+            Err(error) => {
+                tracing::error!(%error, "slots that came from another node cannot be installed");
+                None
+            }
+        }
+    }
+
+    fn pre_copy(&mut self, task: TaskId, from: NodeId, slots: &SlotSet) {
+        for slot in slots.iter() {
+            self.staged.remove(&slot);
+            self.whole.remove(&slot);
+        }
+        let request = BulkRequest::PreCopy {
+            slots: slots.into(),
+        };
+        let (bytes, fetcher, done) = (self.bytes_of(task), self.net.fetcher(), self.done.clone());
+        let slot_bytes_max = self.slot_bytes_max();
+        self.tasks.spawn_local(async move {
+            let staged = match fetcher.fetch(from, &request).await {
+                Ok(reader) => Pull::new(reader, bytes, slot_bytes_max).copy().await,
+                Err(error) => Err(error.into()),
+            };
+            if let Err(error) = &staged {
+                let error = told(error);
+                tracing::warn!(peer = %from, error, "a copy of slots failed; it is tried again");
+            }
+            let staged = staged.ok();
+            done.send(Done::Copied { task, staged }).await.ok();
+        });
+        self.copying.insert(task, (from, slots.clone()));
+    }
+
+    fn fetch(&mut self, task: TaskId, from: NodeId, ballot: Epoch, slots: Vec<(Slot, Position)>) {
+        let set: SlotSet = slots.iter().map(|(slot, _)| *slot).collect();
+        let expected: BTreeMap<Slot, Position> = slots.iter().copied().collect();
+        // The copy can be gone on with only as a whole; else all is told anew.
+        let copied = self.copied_from.remove(&from) == Some(set.clone());
+        let mut staged = BTreeMap::new();
+        for slot in set.iter() {
+            self.whole.remove(&slot);
+            if let Some(staging) = self.staged.remove(&slot)
+                && copied
+            {
+                staged.insert(slot, staging);
+            }
+        }
+        let request = BulkRequest::Rest {
+            ballot: ballot.into(),
+            slots: slots
+                .iter()
+                .map(|&(slot, at)| (slot.number(), at.into()))
+                .collect(),
+            copied,
+        };
+        let (bytes, fetcher, done) = (self.bytes_of(task), self.net.fetcher(), self.done.clone());
+        let slot_bytes_max = self.slot_bytes_max();
+        self.tasks.spawn_local(async move {
+            let whole = match fetcher.fetch(from, &request).await {
+                Ok(reader) => {
+                    let pull = Pull::new(reader, bytes, slot_bytes_max);
+                    pull.rest(staged, &expected).await
+                }
+                Err(error) => Err(error.into()),
+            };
+            if let Err(error) = &whole {
+                let error = told(error);
+                tracing::warn!(peer = %from, error, "sealed slots could not be fetched");
+            }
+            let whole = whole.unwrap_or_default();
+            done.send(Done::Fetched { task, whole }).await.ok();
+        });
+    }
+
+    /// Takes in that a transfer has ended.
+    pub(super) async fn transferred(&mut self, done: Done) {
+        match done {
+            Done::Copied { task, staged } => {
+                self.bytes.remove(&task);
+                let mut slots = SlotSet::EMPTY;
+                if let (Some((from, copied)), Some(staged)) = (self.copying.remove(&task), staged) {
+                    self.staged.extend(staged);
+                    self.copied_from.insert(from, copied.clone());
+                    slots = copied;
+                }
+                self.ownership(Event::Fetched { task, slots }).await;
+            }
+            Done::Fetched { task, whole } => {
+                self.bytes.remove(&task);
+                let slots = whole.keys().copied().collect();
+                self.whole.extend(whole);
+                self.ownership(Event::Fetched { task, slots }).await;
+            }
+            Done::Told { peer, export } => {
+                if let Some(export) = export {
+                    self.exports.insert(peer, export);
+                }
+            }
+        }
+    }
+
+    fn send_message(&mut self, to: NodeId, message: &Message) {
+        for frame in ownership_frames(message) {
+            self.net.send(to, &frame);
+        }
+    }
+
+    fn slot_bytes_max(&self) -> usize {
+        usize::try_from(self.engine.table.capacity().bytes_max).unwrap_or(usize::MAX)
+    }
+
+    fn bytes_of(&mut self, task: TaskId) -> Arc<AtomicU64> {
+        Arc::clone(self.bytes.entry(task).or_default())
+    }
+}
+
+/// An error with its causes.
+pub(super) fn told(error: &dyn std::error::Error) -> String {
+    let mut told = error.to_string();
+    let mut cause = error.source();
+    while let Some(next) = cause {
+        told.push_str(": ");
+        told.push_str(&next.to_string());
+        cause = next.source();
+    }
+    told
+}

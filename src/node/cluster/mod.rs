@@ -1,0 +1,22 @@
+//! The node's part in its cluster: the one thread that carries out what membership, ownership and
+//! policies want, and what the rest of the node sees of it.
+//!
+//! - [`birth`]: how a node becomes one of its cluster, and the thread.
+//! - [`control`]: the loop; [`talk`] is what peers and operators say to it, [`members`] who they are,
+//!   [`effects`] what the ownership wants done.
+//! - [`pull`] and [`hold`]: the two ends of a slot's way from node to node.
+//! - [`handle`] and [`view`]: what the rest of the node reads and asks.
+
+mod birth;
+mod control;
+mod effects;
+mod handle;
+mod hold;
+mod members;
+mod pull;
+mod talk;
+mod view;
+
+pub(crate) use birth::{Membership, Part, birth, set_of};
+pub(crate) use handle::Cluster;
+pub(crate) use view::{owner, ring};

@@ -1,0 +1,178 @@
+//! Fetching the state of slots from their holder: a pre-copy while it serves them, the rest once it
+//! has sealed them. What has come is staged here, outside the table, until it is known to be whole.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::limiter::transfer::{Row, SlotDigest, Staging, StagingError};
+use crate::node::peers::{BulkError, BulkReader};
+use crate::node::policy_sets::versioned::{BadPolicySet, VersionedSet};
+use crate::protocol::bulk::{BulkChunk, BulkRefusal};
+use crate::types::{Position, Slot, SlotTime, StateId};
+
+/// Slots as far as they have come.
+pub(super) type Staged = BTreeMap<Slot, Staging>;
+
+/// Slots that are whole.
+pub(super) type Whole = BTreeMap<Slot, Vec<Row>>;
+
+/// Why a transfer ended early. Nothing of what came is used; the hand-off starts anew by itself.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum PullError {
+    /// The holder told why it tells nothing.
+    #[error("the holder refused")]
+    Refused(#[from] BulkRefusal),
+    /// The connection or stream failed.
+    #[error("the holder was not heard")]
+    Bulk(#[from] BulkError),
+    /// The stream ended too early.
+    #[error("the stream was cut off")]
+    CutOff,
+    /// What came cannot be.
+    #[error("the holder sent what cannot be: {0}")]
+    Senseless(&'static str),
+    /// Rows do not make up a slot's state.
+    #[error("the rows are not a slot's state")]
+    Staging(#[from] StagingError),
+    /// What came is no policy set.
+    #[error("what came is no policy set")]
+    Policies(#[from] BadPolicySet),
+}
+
+/// A transfer on its way.
+#[derive(Debug)]
+pub(super) struct Pull {
+    reader: BulkReader,
+    /// Counts the bytes that came, for who watches.
+    bytes: Arc<AtomicU64>,
+    /// Most bytes of one slot.
+    slot_bytes_max: usize,
+}
+
+/// What a slot is as a whole, by its holder's word.
+struct SlotEnd {
+    slot: Slot,
+    at: Position,
+    clock: SlotTime,
+    digest: SlotDigest,
+}
+
+/// What a chunk told.
+enum Told {
+    Rows,
+    SlotEnd(SlotEnd),
+    End,
+}
+
+impl Pull {
+    /// The transfer behind a request that was sent; `bytes` counts what comes.
+    pub(super) const fn new(
+        reader: BulkReader,
+        bytes: Arc<AtomicU64>,
+        slot_bytes_max: usize,
+    ) -> Self {
+        Self {
+            reader,
+            bytes,
+            slot_bytes_max,
+        }
+    }
+
+    /// Takes a pre-copy in.
+    ///
+    /// # Errors
+    /// [`PullError`].
+    pub(super) async fn copy(mut self) -> Result<Staged, PullError> {
+        let mut staged = Staged::new();
+        loop {
+            match self.next(&mut staged).await? {
+                Told::Rows => {}
+                Told::SlotEnd(_) => {
+                    return Err(PullError::Senseless("the end of a slot that is still served"));
+                }
+                Told::End => return Ok(staged),
+            }
+        }
+    }
+
+    /// Takes the rest of sealed slots in, on top of what was staged; those that are whole and where
+    /// they were expected to be.
+    ///
+    /// # Errors
+    /// [`PullError`].
+    pub(super) async fn rest(
+        mut self,
+        mut staged: Staged,
+        expected: &BTreeMap<Slot, Position>,
+    ) -> Result<Whole, PullError> {
+        let mut whole = Whole::new();
+        loop {
+            let end = match self.next(&mut staged).await? {
+                Told::Rows => continue,
+                Told::SlotEnd(end) => end,
+                Told::End => return Ok(whole),
+            };
+            if expected.get(&end.slot) != Some(&end.at) {
+                tracing::debug!(slot = %end.slot, "the holder's state is not where it was sealed");
+                continue;
+            }
+            let staging = staged.remove(&end.slot);
+            let staging = staging.unwrap_or_else(|| Staging::new(end.slot, self.slot_bytes_max));
+            match staging.finish(end.clock, end.digest) {
+                Ok(rows) => drop(whole.insert(end.slot, rows)),
+                Err(error) => tracing::warn!(%error, "a slot's state did not arrive whole"),
+            }
+        }
+    }
+
+    /// Takes the next chunk; rows go to `staged`.
+    async fn next(&mut self, staged: &mut Staged) -> Result<Told, PullError> {
+        let slot_bytes_max = self.slot_bytes_max;
+        let chunk = self.reader.next().await?.ok_or(PullError::CutOff)?;
+        let known = |number| Slot::new(number).ok_or(PullError::Senseless("no such slot"));
+        let told = match chunk {
+            BulkChunk::Rows { slot, rows } => {
+                let slot = known(slot)?;
+                let staging = staged.entry(slot);
+                let staging = staging.or_insert_with(|| Staging::new(slot, slot_bytes_max));
+                for row in rows {
+                    staging.take(StateId(row.id), row.bytes.to_vec())?;
+                }
+                Told::Rows
+            }
+            BulkChunk::SlotEnd {
+                slot,
+                count,
+                digest,
+                at,
+                clock_ms,
+            } => Told::SlotEnd(SlotEnd {
+                slot: known(slot)?,
+                at: at.into(),
+                clock: SlotTime::from_ms(clock_ms),
+                digest: SlotDigest { count, xor: digest },
+            }),
+            BulkChunk::End => Told::End,
+            BulkChunk::Refused(refusal) => return Err(refusal.into()),
+            BulkChunk::Policies(_) => return Err(PullError::Senseless("policies among rows")),
+        };
+        self.bytes
+            .store(self.reader.received_bytes(), Ordering::Relaxed);
+        Ok(told)
+    }
+}
+
+/// Takes a policy set in.
+///
+/// # Errors
+/// [`PullError`].
+pub(super) async fn policies(mut reader: BulkReader) -> Result<VersionedSet, PullError> {
+    match reader.next().await?.ok_or(PullError::CutOff)? {
+        BulkChunk::Policies(bytes) => Ok(VersionedSet::decode(bytes)?),
+        BulkChunk::Refused(refusal) => Err(refusal.into()),
+        BulkChunk::Rows { .. } | BulkChunk::SlotEnd { .. } | BulkChunk::End => {
+            Err(PullError::Senseless("rows where policies were asked for"))
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! The limiter that the server asks: this node's own for what it serves, and other nodes for the
+//! rest.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::forwarder::Forwarder;
+use super::local::Local;
+use crate::protocol::admin::{AdminRequest, AdminResponse};
+use crate::protocol::client::{Ask, RequestBody, ResponseBody};
+use crate::protocol::error::WireError;
+use crate::protocol::hello::Welcome;
+use crate::routing::router::Route;
+use crate::server::{Answer, Carried, Mode, Postponed, Service, Settled, Task, Via, Wait};
+
+/// A node's own limiter and the way to those of others.
+#[derive(Debug)]
+pub(crate) struct Clustered<L> {
+    pub(super) local: Arc<L>,
+    pub(super) forwarder: Arc<Forwarder>,
+}
+
+impl<L: Local> Clustered<L> {
+    /// Decides by `local` what it serves, and passes the rest on.
+    pub(crate) const fn new(local: Arc<L>, forwarder: Arc<Forwarder>) -> Self {
+        Self { local, forwarder }
+    }
+}
+
+impl<L: Local> Service for Clustered<L> {
+    fn welcome(&self, version: u16) -> Welcome {
+        self.local.welcome(version)
+    }
+
+    fn check(&self, asks: &[Ask<'_>], answers: &mut Vec<Answer>) -> Vec<usize> {
+        self.local.decide(asks, Mode::Count, answers)
+    }
+
+    fn peek(&self, asks: &[Ask<'_>], answers: &mut Vec<Answer>) -> Vec<usize> {
+        self.local.decide(asks, Mode::Look, answers)
+    }
+
+    fn later(self: &Arc<Self>, asks: &[Postponed<'_>], via: Via) -> Vec<Task<Settled>> {
+        self.postponed(asks, via)
+    }
+
+    fn command(self: &Arc<Self>, body: &RequestBody<'_>, left: Duration, via: Via) -> Carried {
+        if let RequestBody::Routes { known } = body {
+            let routes = self.forwarder.later_routes(*known, left);
+            let answer = async move { ResponseBody::Routes(Box::new(routes.await)) };
+            return Carried::Open(Box::pin(answer));
+        }
+        match self.local.carry_out(body) {
+            Some((body, wait)) => Carried::Now(body, wait),
+            None => self.command_elsewhere(body, left, via),
+        }
+    }
+
+    fn admin(&self, request: &AdminRequest<'_>) -> AdminResponse {
+        if let AdminRequest::Inspect(target) = request {
+            let slot = self.local.slot(target.key);
+            if let Route::Proxy(_) = self.forwarder.route(slot) {
+                return AdminResponse::Failed(self.forwarder.not_owner(slot));
+            }
+        }
+        self.local.admin(request)
+    }
+
+    fn kept(&self, wait: Wait) -> impl Future<Output = Result<(), WireError>> + Send {
+        self.local.kept(wait)
+    }
+
+    fn connections_changed(&self, open: usize) {
+        self.local.connections_changed(open);
+    }
+
+    fn turned_away(&self) {
+        self.local.turned_away();
+    }
+}

@@ -1,0 +1,151 @@
+use super::*;
+use crate::client::ResendLost;
+use crate::protocol::client::{Request, RequestBody, Response, ResponseBody};
+
+/// A node that loses its first connection as soon as it was asked something, and then behaves;
+/// it says how often each kind of request came.
+struct Fickle {
+    address: SocketAddr,
+    seen: Arc<parking_lot::Mutex<Vec<&'static str>>>,
+    serving: JoinHandle<()>,
+}
+
+impl Drop for Fickle {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
+}
+
+impl Fickle {
+    fn start(authority: &Authority) -> Self {
+        let credentials = credentials(authority, Role::Node);
+        let setup = ServerSetup::new(&credentials, ClientAuth::Required).unwrap();
+        let socket = bind("127.0.0.1:0".parse().unwrap(), 1).unwrap().remove(0);
+        let address = socket.local_addr().unwrap();
+        let endpoint = setup.endpoint(socket).unwrap();
+        let seen = Arc::default();
+        let serving = tokio::spawn(Self::serve(endpoint, Arc::clone(&seen)));
+        Self {
+            address,
+            seen,
+            serving,
+        }
+    }
+
+    async fn serve(endpoint: Endpoint, seen: Arc<parking_lot::Mutex<Vec<&'static str>>>) {
+        for n in 0.. {
+            let connection = endpoint.accept().await.unwrap().await.unwrap();
+            let (mut send, mut receive, mut buffer) = greet(&connection).await;
+            while let Ok(Some(piece)) = receive.read_chunk(1 << 16, true).await {
+                buffer.push(&piece.bytes);
+                let mut out = Vec::new();
+                while let Some(frame) = buffer.take().unwrap() {
+                    let request: Request<'_> = decode(frame).unwrap();
+                    let (kind, body) = answer(&request.body);
+                    seen.lock().push(kind);
+                    let id = request.id;
+                    encode(&Response { id, body }, &mut out).unwrap();
+                }
+                if n == 0 {
+                    connection.close(0_u32.into(), b"");
+                    break;
+                }
+                send.write_all(&out).await.unwrap();
+            }
+        }
+    }
+}
+
+fn answer(body: &RequestBody<'_>) -> (&'static str, ResponseBody) {
+    match body {
+        RequestBody::Check(asks) => {
+            let each = asks
+                .iter()
+                .map(|ask| Ok(toy::decision(true, ask.target.key)));
+            ("check", ResponseBody::Decisions(each.collect()))
+        }
+        _command => ("command", ResponseBody::Done),
+    }
+}
+
+/// Node 1 of a cluster whose slot 50 belongs to a fickle node.
+fn with_fickle(resend_lost: ResendLost) -> (Cluster, Fickle) {
+    let waits = Waits {
+        resend_lost,
+        ..Waits::default()
+    };
+    let cluster = Cluster::start(1, waits);
+    let fickle = Fickle::start(&cluster.authority);
+    let one = cluster.node(1);
+    let address = fickle.address.to_string();
+    one.forwarder.set_nodes(&[(NodeId(9), address)]);
+    one.knows(50, 1, 9);
+    (cluster, fickle)
+}
+
+#[tokio::test]
+async fn a_lost_check_is_sent_once_more_at_most() {
+    for (resend, expected, sent) in [
+        (ResendLost::Once, granted("50:a", WireSource::Proxied), 2),
+        (ResendLost::Never, degraded("50:a"), 1),
+    ] {
+        let (cluster, fickle) = with_fickle(resend);
+        let answers = cluster.node(1).decide(&["50:a"], LONG, Via::Caller).await;
+        assert_eq!(answers, [expected]);
+        assert_eq!(*fickle.seen.lock(), vec!["check"; sent]);
+    }
+}
+
+#[tokio::test]
+async fn a_lost_command_is_never_sent_again_and_its_caller_is_told() {
+    let (cluster, fickle) = with_fickle(ResendLost::Once);
+    let refund = || RequestBody::Refund {
+        target: ask("free", "50:a").target,
+        at_ms: 1,
+        cost: 1,
+    };
+    let one = cluster.node(1);
+    let lost = one.carry_out(refund(), LONG, Via::Caller).await;
+    assert_eq!(lost, ResponseBody::Failed(WireError::AnswerLost));
+    assert_eq!(*fickle.seen.lock(), ["command"]);
+    let done = one.carry_out(refund(), LONG, Via::Caller).await;
+    assert_eq!(done, ResponseBody::Done, "the connection is made again");
+}
+
+#[tokio::test]
+async fn a_dead_owner_costs_its_own_keys_until_their_deadline() {
+    let cluster = Cluster::with_owners(2, Waits::default());
+    let one = cluster.node(1);
+    // Nobody answers at this address.
+    let silent = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address = silent.local_addr().unwrap().to_string();
+    let two = cluster.node(2).peers.to_string();
+    one.forwarder
+        .set_nodes(&[(NodeId(9), address), (NodeId(2), two)]);
+    one.knows(50, 1, 9);
+    let short = Duration::from_millis(20);
+    let dead = one.decide(&["50:a", "50:bb"], short, Via::Caller);
+    let (dead, alive) = tokio::join!(dead, one.decide(&["20:c"], LONG, Via::Caller));
+    assert_eq!(dead, [degraded("50:a"), degraded("50:bb")]);
+    assert_eq!(alive, [granted("20:c", WireSource::Proxied)]);
+    assert_eq!(one.forwarder.counts().degraded, 2);
+}
+
+#[tokio::test]
+async fn an_owner_that_answers_too_late_is_as_good_as_dead() {
+    let cluster = Cluster::with_owners(2, Waits::default());
+    let one = cluster.node(1);
+    // The connection is there, the answer is not.
+    one.decide(&["20:a"], LONG, Via::Caller).await;
+    let asks = [ask("held", "20:b")];
+    let short = Duration::from_millis(20);
+    let late = one.decide_all(&asks, Mode::Count, short, Via::Caller).await;
+    assert_eq!(late, [degraded("20:b")]);
+    let command = RequestBody::Reset {
+        target: ask("free", "20:b").target,
+    };
+    // Behind the check, whose commit the owner's stream waits for.
+    let answer = one.carry_out(command, short, Via::Caller).await;
+    assert_eq!(answer, ResponseBody::Failed(WireError::AnswerLost));
+    cluster.node(2).toy.release();
+}

@@ -1,0 +1,269 @@
+//! A cluster of real nodes on addresses of their own of the loopback range, each behind a relay, all
+//! gone at the end.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use distributed_rate_limiter::client::{Admin, Builder, Client, Ring};
+use distributed_rate_limiter::transport::Role;
+use distributed_rate_limiter::transport::certs::{Authority, Existing};
+use distributed_rate_limiter::transport::tls::Credentials;
+use tempfile::TempDir;
+
+use super::node::Node;
+use super::relay::{Cut, Relay};
+use super::{PATIENCE, now_ns};
+
+/// The settings of all nodes; checkpoints every second, so that even short lives see some.
+const SETTINGS: &str = "\
+drain_timeout = \"20s\"
+[storage]
+checkpoint_interval = \"1s\"
+[log]
+format = \"json\"
+";
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Cluster {
+    dir: TempDir,
+    authority: Authority,
+    places: Vec<Place>,
+}
+
+/// Where a node is, running or not.
+#[derive(Debug)]
+struct Place {
+    number: u8,
+    listen: SocketAddr,
+    relay: Relay,
+    node: Option<Node>,
+}
+
+impl Cluster {
+    /// A cluster of so many nodes with these policies, written as in `limits.toml`; it has settled.
+    pub(crate) async fn start(nodes: usize, policies: &str) -> Self {
+        let dir = TempDir::new().unwrap();
+        std::fs::write(dir.path().join("limits.toml"), policies).unwrap();
+        std::fs::write(dir.path().join("node.toml"), SETTINGS).unwrap();
+        let authority = Authority::create("test").unwrap();
+        let clients = dir.path().join("certs");
+        authority.save(&clients, Existing::Refuse).unwrap();
+        for role in [Role::Client, Role::Admin] {
+            let issued = authority.issue(role, role.as_str(), &[]).unwrap();
+            issued.save(&clients, Existing::Refuse).unwrap();
+        }
+        let mut cluster = Self {
+            dir,
+            authority,
+            places: Vec::new(),
+        };
+        for _ in 0..nodes {
+            cluster.add();
+        }
+        cluster.settled().await;
+        cluster
+    }
+
+    /// Adds a node, which joins the others; returns its place. It serves, but has no slots yet.
+    pub(crate) fn add(&mut self) -> usize {
+        let number = u8::try_from(self.places.len() + 11).unwrap();
+        let ip = IpAddr::V4(Ipv4Addr::new(127, 0, 0, number));
+        // A port that is free now; nobody else takes ports of this address.
+        let listen = UdpSocket::bind((ip, 0)).unwrap().local_addr().unwrap();
+        let certs = self.certs(number);
+        self.authority.save(&certs, Existing::Refuse).unwrap();
+        let name = format!("node-{number}");
+        let issued = self
+            .authority
+            .issue(Role::Node, &name, &[ip.to_string()])
+            .unwrap();
+        issued.save(&certs, Existing::Refuse).unwrap();
+        self.places.push(Place {
+            number,
+            listen,
+            relay: Relay::bind(ip, listen),
+            node: None,
+        });
+        let place = self.places.len() - 1;
+        self.spawn(place);
+        self.node_mut(place).wait_serving();
+        place
+    }
+
+    /// The command that starts a node.
+    pub(crate) fn command(&self, place: usize) -> Command {
+        let at = &self.places[place];
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ratelimitd"));
+        command.arg("serve");
+        command
+            .arg("--config")
+            .arg(self.dir.path().join("node.toml"));
+        command.arg("--policies").arg(self.policies());
+        command.arg("--data-dir").arg(self.data(place));
+        command.arg("--certs").arg(self.certs(at.number));
+        command.arg("--listen").arg(at.listen.to_string());
+        command
+            .arg("--advertise")
+            .arg(self.address(place).to_string());
+        let others: Vec<String> = (0..self.places.len())
+            .filter(|&other| other != place)
+            .map(|other| self.address(other).to_string())
+            .collect();
+        if others.is_empty() {
+            command.arg("--create");
+        } else {
+            command.arg("--join").arg(others.join(","));
+        }
+        command.env_remove("RUST_LOG").stdin(Stdio::null());
+        command
+    }
+
+    /// Starts a node and does not wait for anything.
+    pub(crate) fn spawn(&mut self, place: usize) {
+        let node = Node::spawn(self.command(place), self.places[place].listen);
+        self.places[place].node = Some(node);
+    }
+
+    /// Starts a node that had ended, and waits until it serves.
+    pub(crate) fn restart(&mut self, place: usize) {
+        self.spawn(place);
+        self.node_mut(place).wait_serving();
+    }
+
+    /// A running node.
+    pub(crate) fn node_mut(&mut self, place: usize) -> &mut Node {
+        self.places[place].node.as_mut().unwrap()
+    }
+
+    /// Where others reach a node.
+    pub(crate) fn address(&self, place: usize) -> SocketAddr {
+        self.places[place].relay.address()
+    }
+
+    /// Where a node's counts are.
+    pub(crate) fn data(&self, place: usize) -> PathBuf {
+        self.dir.path().join(format!("data-{place}"))
+    }
+
+    /// The policy file of all nodes.
+    pub(crate) fn policies(&self) -> PathBuf {
+        self.dir.path().join("limits.toml")
+    }
+
+    fn certs(&self, number: u8) -> PathBuf {
+        self.dir.path().join(format!("certs-{number}"))
+    }
+
+    fn ip(&self, place: usize) -> IpAddr {
+        self.places[place].listen.ip()
+    }
+
+    /// Cuts the network between two nodes, in both directions.
+    pub(crate) fn cut_between(&self, one: usize, other: usize) {
+        for (at, far) in [(one, other), (other, one)] {
+            let far = self.ip(far);
+            self.places[at].relay.cut(&[Cut::From(far), Cut::To(far)]);
+        }
+    }
+
+    /// Cuts a node off from all others, but not from clients.
+    pub(crate) fn cut_off(&self, place: usize) {
+        let others = (0..self.places.len()).filter(|&other| other != place);
+        let mut cuts = Vec::new();
+        for other in others {
+            let far = self.ip(place);
+            self.places[other]
+                .relay
+                .cut(&[Cut::From(far), Cut::To(far)]);
+            let near = self.ip(other);
+            cuts.extend([Cut::From(near), Cut::To(near)]);
+        }
+        self.places[place].relay.cut(&cuts);
+    }
+
+    /// Ends all cuts.
+    pub(crate) fn mend(&self) {
+        self.places.iter().for_each(|place| place.relay.cut(&[]));
+    }
+
+    /// Describes clients that know these nodes to begin with.
+    pub(crate) fn client_of(&self, seeds: &[usize]) -> Builder {
+        let seeds = seeds.iter().map(|&place| self.address(place));
+        Client::builder()
+            .seeds(seeds)
+            .tls(self.credentials(Role::Client))
+    }
+
+    /// Describes clients that know all nodes.
+    pub(crate) fn client(&self) -> Builder {
+        let all: Vec<usize> = (0..self.places.len()).collect();
+        self.client_of(&all)
+    }
+
+    /// An admin of one node.
+    pub(crate) async fn admin(&self, place: usize) -> Admin {
+        let builder = Client::builder()
+            .seeds([self.address(place)])
+            .tls(self.credentials(Role::Admin));
+        builder.deadline(PATIENCE).connect_admin().await.unwrap()
+    }
+
+    fn credentials(&self, role: Role) -> Credentials {
+        Credentials::load(&self.dir.path().join("certs"), role).unwrap()
+    }
+
+    /// Waits until all running nodes agree that each slot has the owner that it should have.
+    pub(crate) async fn settled(&self) {
+        let given_up = now_ns() + u64::try_from(PATIENCE.as_nanos()).unwrap();
+        loop {
+            let views = self.views().await;
+            if is_settled(&views) {
+                return;
+            }
+            assert!(
+                now_ns() < given_up,
+                "the cluster never settled:\n{views:#?}"
+            );
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    }
+
+    /// What each running node thinks of the cluster.
+    pub(crate) async fn views(&self) -> Vec<Ring> {
+        let mut views = Vec::new();
+        for (place, at) in self.places.iter().enumerate() {
+            if at.node.is_some() {
+                views.push(self.admin(place).await.ring().await.unwrap());
+            }
+        }
+        views
+    }
+}
+
+/// Whether all views name the same owner of each slot, and the ring's target is that owner.
+fn is_settled(views: &[Ring]) -> bool {
+    let owners = |view: &Ring| -> Option<Vec<u128>> {
+        let mut owners = Vec::new();
+        for &(slots, owner, target) in &view.runs {
+            let owner_id = view.nodes.get(usize::from(owner))?.node;
+            if owner != target {
+                return None;
+            }
+            owners.extend(std::iter::repeat_n(owner_id, usize::from(slots)));
+        }
+        Some(owners)
+    };
+    let first = views.first().and_then(owners);
+    let alive = |view: &Ring| {
+        view.nodes
+            .iter()
+            .filter(|node| node.state == "alive")
+            .count()
+    };
+    first.is_some()
+        && views.iter().all(|view| {
+            owners(view) == first && view.hand_offs.is_empty() && alive(view) == views.len()
+        })
+}
