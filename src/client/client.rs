@@ -120,7 +120,8 @@ impl Client {
     /// Asks whether `key` may pass `policy`, and counts it if so.
     ///
     /// If the connection is lost on the way, it is sent once more ([`ResendLost`]): then the key may
-    /// be charged twice, never let through too often.
+    /// be charged twice, never let through too often. If the node that is asked turns out not to be
+    /// the owner any more, nothing was counted, and it is sent once to the one that it names.
     ///
     /// # Errors
     /// When awaited, [`CheckError`]; unless [`OnUnavailable`] says otherwise.
@@ -166,7 +167,7 @@ impl Client {
     }
 
     /// Asks many checks in a few frames, each decided by itself; the answers stand in the same
-    /// order. One deadline holds for all of them.
+    /// order. In a cluster all owners are asked at the same time. One deadline holds for all of them.
     ///
     /// ```no_run
     /// use distributed_rate_limiter::client::Check;

@@ -1,4 +1,5 @@
-//! The denial cache as calls share it: under one lock, and without it while it is empty.
+//! The denial cache as calls share it: a few caches by the keys' hashes, each under its own lock,
+//! which nobody takes while that one is empty.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -6,37 +7,51 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use super::aim::Aim;
-use super::denial_cache::{Asked, DenialCache};
+use super::denial_cache::{Asked, DenialCache, DenialId};
 use crate::types::Decision;
+
+/// Most caches: more than threads that ask at the same time.
+const STRIPES_MAX: usize = 16;
 
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Denials {
-    /// `None` if it is off.
-    cache: Option<Mutex<DenialCache>>,
+    /// None if it is off.
+    stripes: Box<[Stripe]>,
+    /// Generation of all caches. What changes it is told to each cache first: a denial that is kept
+    /// meanwhile under the old one is refused by those that know, and forgotten by the others.
+    generation: AtomicU64,
+}
+
+#[derive(Debug)]
+struct Stripe {
+    cache: Mutex<DenialCache>,
     /// How many it keeps.
     kept: AtomicUsize,
-    /// Its generation.
-    generation: AtomicU64,
 }
 
 impl Denials {
     /// Room for so many; none means off.
     pub(super) fn new(denials_max: usize) -> Self {
-        Self {
-            cache: (denials_max > 0).then(|| Mutex::new(DenialCache::new(denials_max))),
+        let stripes = denials_max.min(STRIPES_MAX);
+        let stripe = |_| Stripe {
+            cache: Mutex::new(DenialCache::new(denials_max / stripes)),
             kept: AtomicUsize::new(0),
+        };
+        Self {
+            stripes: (0..stripes).map(stripe).collect(),
             generation: AtomicU64::new(0),
         }
     }
 
     /// The denial that answers a check of `cost`, if there is one.
     pub(super) fn find(&self, aim: Option<Aim>, cost: u64, now: Duration) -> Option<Decision> {
-        if self.kept.load(Ordering::Relaxed) == 0 {
+        let id = aim?.id;
+        let stripe = self.stripe(id)?;
+        if stripe.kept.load(Ordering::Relaxed) == 0 {
             return None;
         }
-        let id = aim?.id;
-        self.with(|cache| cache.find(id, cost, now)).flatten()
+        stripe.change(|cache| cache.find(id, cost, now))
     }
 
     /// For what is asked now.
@@ -49,8 +64,10 @@ impl Denials {
 
     /// Keeps the answer to a check if it is a denial that stays true.
     pub(super) fn keep(&self, aim: Option<Aim>, cost: u64, asked: Asked, decision: &Decision) {
-        if let (false, Some(aim)) = (decision.allowed, aim) {
-            self.with(|cache| cache.keep(aim.id, cost, asked, decision));
+        if let (false, Some(aim)) = (decision.allowed, aim)
+            && let Some(stripe) = self.stripe(aim.id)
+        {
+            stripe.change(|cache| cache.keep(aim.id, cost, asked, decision));
         }
     }
 
@@ -58,8 +75,10 @@ impl Denials {
     /// back.
     pub(super) fn dropping(&self, aim: Option<Aim>, now: impl Fn() -> Duration) -> impl Drop {
         let drop_now = move || {
-            if let Some(aim) = aim {
-                self.with(|cache| cache.drop_denial(aim.id, now()));
+            if let Some(aim) = aim
+                && let Some(stripe) = self.stripe(aim.id)
+            {
+                stripe.change(|cache| cache.drop_denial(aim.id, now()));
             }
         };
         drop_now();
@@ -68,25 +87,46 @@ impl Denials {
 
     /// The policy set in force has this hash.
     pub(super) fn set_policies(&self, hash: u64) {
-        self.with(|cache| cache.set_policies(hash));
+        self.change_all(|cache| cache.set_policies(hash));
     }
 
     /// It is not known at present whether the policy set changes.
     pub(super) fn suspend(&self) {
-        self.with(DenialCache::suspend);
+        self.change_all(DenialCache::suspend);
     }
 
     /// All of it was of another cluster.
     pub(super) fn forget(&self) {
-        self.with(DenialCache::forget);
+        self.change_all(DenialCache::forget);
     }
 
-    fn with<T>(&self, change: impl FnOnce(&mut DenialCache) -> T) -> Option<T> {
-        let mut cache = self.cache.as_ref()?.lock();
+    /// The cache that keeps denials of this name; `None` if all of it is off.
+    fn stripe(&self, id: DenialId) -> Option<&Stripe> {
+        // The low bits, since the high ones tell the slot.
+        let bits = usize::try_from(id & 0xffff).unwrap_or_default();
+        self.stripes.get(bits.checked_rem(self.stripes.len())?)
+    }
+
+    /// Changes all caches alike, so that all are of one generation. Called under the lock of what is
+    /// known of the cluster: one change at a time.
+    fn change_all(&self, change: impl Fn(&mut DenialCache)) {
+        let mut generation = 0;
+        for stripe in &self.stripes {
+            generation = stripe.change(|cache| {
+                change(cache);
+                cache.generation()
+            });
+        }
+        self.generation.store(generation, Ordering::SeqCst);
+    }
+}
+
+impl Stripe {
+    fn change<T>(&self, change: impl FnOnce(&mut DenialCache) -> T) -> T {
+        let mut cache = self.cache.lock();
         let result = change(&mut cache);
         self.kept.store(cache.len(), Ordering::Relaxed);
-        self.generation.store(cache.generation(), Ordering::SeqCst);
-        Some(result)
+        result
     }
 }
 

@@ -153,10 +153,11 @@ impl Link {
     async fn drained(&self) {
         self.place().retired().await;
         for _ in 0..DRAIN_LOOKS {
+            // First of all: calls that have just chosen this place are about to be queued.
+            tokio::time::sleep(DRAIN_MAX / DRAIN_LOOKS).await;
             if self.lanes().iter().all(Lane::is_idle) {
                 return;
             }
-            tokio::time::sleep(DRAIN_MAX / DRAIN_LOOKS).await;
         }
     }
 

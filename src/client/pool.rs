@@ -79,6 +79,12 @@ impl Core {
         Ok(())
     }
 
+    /// Nobody tells routes at present: the policy set may change unseen.
+    pub(super) fn routes_lost(&self) {
+        let _known = self.known.lock();
+        self.denials.suspend();
+    }
+
     /// Takes in what a node said that is not the owner; false if it said something else.
     pub(super) fn redirect(&self, error: &WireError) -> bool {
         let WireError::NotOwner { slot, epoch, owner } = *error else {

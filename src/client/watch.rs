@@ -57,8 +57,7 @@ pub(super) async fn watch_routes(core: Arc<Core>) {
             continue;
         };
         let end = watch_on(&core, &connection, &mut backoff).await;
-        // The policy set may change unseen from here on.
-        core.denials.suspend();
+        core.routes_lost();
         tracing::debug!(error = %end, "routes are not told here any more");
         turn = turn.wrapping_add(1);
         tokio::time::sleep(backoff.next_wait(rand::random())).await;

@@ -213,9 +213,13 @@ async fn lists_and_commands_follow_who_is_not_the_owner_too() {
         assert_eq!(frame.keys(), [moved, &next]);
         let error = not_owner(&two.first, moved, 7);
         other
-            .decide(&frame, |ask| match ask.target.key == next {
-                true => Ok(granted(2)),
-                false => Err(error.clone()),
+            .decide(&frame, |ask| {
+                let is_moved = ask.target.key == moved;
+                if is_moved {
+                    Err(error.clone())
+                } else {
+                    Ok(granted(2))
+                }
             })
             .await;
         let frame = peer.frame().await;
