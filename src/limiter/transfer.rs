@@ -161,8 +161,9 @@ impl Staging {
         let rows = self.rows.into_iter().filter(|(_, row)| counts(row));
         let rows: Vec<Row> = rows.collect();
         let mut got = SlotDigest::default();
-        rows.iter()
-            .for_each(|(id, row)| got.add(row_hash(*id, row)));
+        for (id, row) in &rows {
+            got.add(row_hash(*id, row));
+        }
         if got != expected {
             return Err(StagingError::Mismatch {
                 slot: self.slot,
@@ -190,8 +191,9 @@ mod tests {
 
     fn digest(rows: &[Row]) -> SlotDigest {
         let mut digest = SlotDigest::default();
-        rows.iter()
-            .for_each(|(id, row)| digest.add(row_hash(*id, row)));
+        for (id, row) in rows {
+            digest.add(row_hash(*id, row));
+        }
         digest
     }
 

@@ -82,6 +82,7 @@ impl Engine {
     pub(crate) fn open(options: &EngineOptions, set: &PolicySet) -> Result<Arc<Self>, StartError> {
         let opened = open_store(options)?;
         let fence = Arc::new(Fence::new());
+        let registers = opened.store.registers()?;
         let stored = stamp::read(&*opened.store)?;
         let clocks = clock::start_clocks();
         let known = resume(
@@ -90,14 +91,7 @@ impl Engine {
             &clocks,
             options.max_clock_error,
         );
-        let capacity = Capacity {
-            keys_max: options.keys_max,
-            bytes_max: options.bytes_max,
-            evicts: options.data_dir.is_some(),
-        };
-        let clocks_of_slots = Arc::clone(&opened.slot_clocks);
-        let mut table = Table::new(capacity, 1, opened.identity.node, clocks_of_slots);
-        slots::hold(&table, &*opened.store)?;
+        let mut table = new_table(options, &opened)?;
         let registers = opened.store.registers()?;
         if matches!(options.birth, Birth::Alone) && !registers.is_empty() {
             return Err(StartError::OfCluster);
@@ -128,10 +122,8 @@ impl Engine {
         )?;
         let policies = Policies::new(KeyHasher::new(&opened.identity.key_secret));
         policies.replace(set, &table.shapes)?;
-        let data_dir = options
-            .data_dir
-            .as_deref()
-            .map_or_else(|| "memory".into(), Path::to_string_lossy);
+        let data_dir = options.data_dir.as_deref();
+        let data_dir = data_dir.map_or_else(|| "memory".into(), Path::to_string_lossy);
         let engine = Arc::new(Self {
             table,
             clock,
@@ -177,6 +169,19 @@ impl Engine {
             "counts recovered"
         );
     }
+}
+
+/// A table that holds the slots that are the node's own, and nothing of them yet.
+fn new_table(options: &EngineOptions, opened: &Opened) -> Result<Table, StartError> {
+    let capacity = Capacity {
+        keys_max: options.keys_max,
+        bytes_max: options.bytes_max,
+        evicts: options.data_dir.is_some(),
+    };
+    let clocks = Arc::clone(&opened.slot_clocks);
+    let table = Table::new(capacity, 1, opened.identity.node, clocks);
+    slots::hold(&table, &*opened.store)?;
+    Ok(table)
 }
 
 fn open_store(options: &EngineOptions) -> Result<Opened, StartError> {

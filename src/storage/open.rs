@@ -102,8 +102,8 @@ pub(crate) enum OpenError {
     },
     /// An older version of the software wrote it.
     #[error(
-        "data directory {path} has format {found}, this version needs {FORMAT_VERSION}; begin anew \
-         in an empty one with --create"
+        "data directory {path} has format {found}, this version needs {FORMAT_VERSION}; \
+         begin anew in an empty one with --create"
     )]
     OlderFormat {
         /// The directory.
@@ -173,11 +173,8 @@ impl RocksStore {
         let (mut watermark, mark) = Watermark::open(&layout.watermark).map_err(io_error)?;
         if creates {
             if mark.is_some_and(|mark| mark != Mark::unborn(mark.boot)) {
-                let name = "db".to_owned();
-                return Err(OpenError::FileMissing {
-                    path: path.clone(),
-                    name,
-                });
+                let (path, name) = (path.clone(), "db".to_owned());
+                return Err(OpenError::FileMissing { path, name });
             }
             watermark
                 .put(Mark::unborn(options.boot))
@@ -208,10 +205,7 @@ impl RocksStore {
         creates: bool,
         options: &OpenOptions,
     ) -> Result<Self, OpenError> {
-        let unreadable = |name: &str| OpenError::MetaUnreadable {
-            path: path.to_owned(),
-            name: name.to_owned(),
-        };
+        let unreadable = |name: &str| unreadable(path, name);
         let of_store = |error| of_store(path, error);
         let format = self.meta(meta::FORMAT).map_err(of_store)?;
         // Anything but what an interrupted creation leaves is damage.
@@ -231,9 +225,9 @@ impl RocksStore {
             self.put_birth(&options.newborn).map_err(of_store)?;
             self.put_mark(0, false).map_err(of_store)?;
         } else {
-            let format = format.ok_or_else(|| unreadable(meta::FORMAT))?;
-            let format = <[u8; 4]>::try_from(format).map(u32::from_le_bytes);
-            let found = format.map_err(|_| unreadable(meta::FORMAT))?;
+            let format =
+                format.and_then(|format| Some(u32::from_le_bytes(format.try_into().ok()?)));
+            let found = format.ok_or_else(|| unreadable(meta::FORMAT))?;
             let path = path.to_owned();
             match found.cmp(&FORMAT_VERSION) {
                 Ordering::Equal => {}
@@ -392,6 +386,11 @@ fn of_rocks(path: &Path, error: rocksdb::Error) -> OpenError {
             source: error.into(),
         }
     }
+}
+
+fn unreadable(path: &Path, name: &str) -> OpenError {
+    let (path, name) = (path.to_owned(), name.to_owned());
+    OpenError::MetaUnreadable { path, name }
 }
 
 fn of_store(path: &Path, error: StoreError) -> OpenError {

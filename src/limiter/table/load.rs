@@ -208,6 +208,10 @@ impl Table {
 
 /// What a row says.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it lives for a moment, on the stack"
+)]
 pub(super) enum ReadRow {
     /// The state counts nothing.
     Nothing,

@@ -24,7 +24,7 @@ pub(super) enum Write {
     Commit(u64, Vec<u8>),
     States(Vec<StateRow>),
     Install(Vec<SlotInstall>),
-    DropSlots(SlotSet, Vec<u8>),
+    DropSlots(Box<SlotSet>, Vec<u8>),
     Drop(u64),
 }
 

@@ -232,7 +232,7 @@ impl Store for MemoryStore {
     }
 
     fn drop_slots(&self, slots: &SlotSet, mark: &[u8]) -> Result<(), StoreError> {
-        let write = Write::DropSlots(slots.clone(), mark.to_vec());
+        let write = Write::DropSlots(Box::new(slots.clone()), mark.to_vec());
         self.write(Operation::ReplaceSlots, write)?;
         self.sync_as(Operation::ReplaceSlots)
     }

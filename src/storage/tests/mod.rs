@@ -6,5 +6,6 @@ mod directory;
 mod group_commit;
 mod opening;
 mod recovering;
+mod replacing;
 mod schedules;
 mod slots;

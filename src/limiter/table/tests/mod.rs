@@ -14,7 +14,9 @@ use crate::limiter::reservation::Reservations;
 use crate::limiter::shape::{Shape, ShapeId};
 use crate::types::{Epoch, Grant, NodeId, ReservationId, Slot, SlotTime, StateId};
 
+mod cluster;
 mod hand_off;
+mod slots;
 
 #[derive(Debug, Clone)]
 enum Step {

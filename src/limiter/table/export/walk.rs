@@ -1,94 +1,16 @@
-//! A copy of slots for another node, taken in two steps: while they are served, and what changed
-//! meanwhile once they are frozen. See [`crate::limiter::transfer`] for what the receiver does.
-//!
-//! A state that was handed out is marked, and any change takes the mark off. So when the slots are
-//! frozen, what lacks the mark is all that must be handed out again. States that changed and were
-//! then removed from memory are remembered by the slot's cell, and looked up in the store. A state
-//! that the store alone has is handed out from there; should it be thawed, changed and evicted
-//! again, it is among the removed.
+//! The way of a copy through the stripes and the store, a chunk at a time.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 
-use super::stripe::Stripe;
-use super::striped::{Table, slots_of, stripe_of_slot};
-use super::upkeep::ROWS_MAX;
+use super::progress::{ExportError, SlotExport, Stage, StoredRows};
 use crate::limiter::codec::{decode_row, encode_row, expires_at, quarantine_row};
 use crate::limiter::key_state::Marks;
 use crate::limiter::reservation::Reservations;
-use crate::limiter::transfer::{CHUNK_BYTES_MAX, Row, SlotDigest, row_hash};
-use crate::types::{Slot, SlotSet, SlotTime, StateId};
-
-/// The rows behind the table, for a copy.
-pub(crate) trait StoredRows {
-    /// Why rows cannot be read.
-    type Error;
-
-    /// The row of a state.
-    ///
-    /// # Errors
-    /// If it may be there but cannot be read; its key is then sent as one in quarantine.
-    fn row(&self, id: StateId) -> Result<Option<Vec<u8>>, Self::Error>;
-
-    /// Rows of a slot in order of their ids, behind `after`; few enough for one chunk, none at the
-    /// end.
-    ///
-    /// # Errors
-    /// If some cannot be read; the copy has then failed.
-    fn rows(&self, slot: Slot, after: Option<StateId>) -> Result<Vec<Row>, Self::Error>;
-}
-
-/// Why a copy cannot go on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum ExportError<E> {
-    /// The rest can be had only once the slot is frozen.
-    #[error("slot {0} is still served")]
-    StillServed(Slot),
-    /// The slot was dropped, installed anew, or is copied by somebody else.
-    #[error("the copy of slot {0} is void: the slot has changed hands")]
-    Void(Slot),
-    /// Rows cannot be read.
-    #[error("stored rows cannot be read")]
-    Store(#[source] E),
-}
-
-/// A copy of slots, as far as it has come.
-#[derive(Debug)]
-pub(crate) struct SlotExport {
-    number: u64,
-    slots: SlotSet,
-    stage: Stage,
-    /// States of the stripe or slot of the stage, to be handed out.
-    ids: Vec<StateId>,
-    /// The last row of each state that was handed out.
-    sent: BTreeMap<StateId, Sent>,
-    /// What the frozen slots' clocks show.
-    clocks: BTreeMap<Slot, SlotTime>,
-}
-
-/// In the order in which it goes; numbers are of stripes, or of slots.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stage {
-    /// All that is in memory.
-    Memory(usize),
-    /// All that the store alone has.
-    Stored(Slot, Option<StateId>),
-    /// Until the slots are frozen.
-    Copied,
-    /// What has changed.
-    Changed(usize),
-    /// What has changed and is not in memory any more.
-    Removed(usize),
-    /// Keys in quarantine.
-    Quarantined(usize),
-    Done,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Sent {
-    hash: u128,
-    expires_at: SlotTime,
-}
+use crate::limiter::table::striped::{Table, stripe_of_slot};
+use crate::limiter::table::upkeep::ROWS_MAX;
+use crate::limiter::transfer::{CHUNK_BYTES_MAX, Row};
+use crate::types::{Slot, SlotSet, StateId};
 
 type Exported<T, S> = Result<T, ExportError<<S as StoredRows>::Error>>;
 
@@ -107,14 +29,7 @@ impl Table {
                 record.state.marks.clear(Marks::COPIED);
             }
         }
-        SlotExport {
-            number,
-            slots,
-            stage: Stage::Memory(0),
-            ids: Vec::new(),
-            sent: BTreeMap::new(),
-            clocks: BTreeMap::new(),
-        }
+        SlotExport::new(number, slots)
     }
 
     /// Appends a chunk of what is to be copied while the slots may be served; false, and nothing,
@@ -370,56 +285,6 @@ impl Table {
             }
         }
         Stage::Quarantined(n.saturating_add(1))
-    }
-}
-
-impl SlotExport {
-    /// The slots that are copied.
-    pub(crate) const fn slots(&self) -> &SlotSet {
-        &self.slots
-    }
-
-    /// Of each slot the digest of all that was handed out, and what its clock shows; `None` before
-    /// the end.
-    pub(crate) fn digests(&self) -> Option<Vec<(Slot, SlotDigest, SlotTime)>> {
-        if self.stage != Stage::Done {
-            return None;
-        }
-        let of_slot = |(&slot, &clock): (&Slot, &SlotTime)| {
-            let mut digest = SlotDigest::default();
-            let sent = self.sent.range(StateId::first_of(slot)..);
-            sent.take_while(|(id, _)| id.slot() == slot)
-                .filter(|(_, sent)| sent.expires_at > clock)
-                .for_each(|(_, sent)| digest.add(sent.hash));
-            (slot, digest, clock)
-        };
-        Some(self.clocks.iter().map(of_slot).collect())
-    }
-
-    /// Whether the copy still is the one that runs, of all its slots in the `n`th stripe.
-    fn check(&self, stripe: &Stripe, n: usize) -> Result<(), Slot> {
-        let here = slots_of(n).filter(|slot| self.slots.contains(*slot));
-        let mut void = here.filter(|slot| !stripe.cells.is_copied(*slot, self.number));
-        void.next().map_or(Ok(()), Err)
-    }
-
-    /// Hands out a row, unless it was the state's last one already.
-    fn send(&mut self, id: StateId, row: Vec<u8>, rows: &mut Vec<Row>) {
-        let sent = Sent {
-            hash: row_hash(id, &row),
-            expires_at: expires_at(&row).unwrap_or_default(),
-        };
-        let before = self.sent.insert(id, sent);
-        if before.is_none_or(|before| before.hash != sent.hash) {
-            rows.push((id, row));
-        }
-    }
-
-    /// Says that a state counts nothing any more, if something was said of it.
-    fn send_gone(&mut self, id: StateId, rows: &mut Vec<Row>) {
-        if self.sent.remove(&id).is_some() {
-            rows.push((id, Vec::new()));
-        }
     }
 }
 
