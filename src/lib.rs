@@ -24,6 +24,8 @@
 //! 2. [`node::Limiter`] finds each check's policy, hashes its key, and
 //! 3. [`limiter`]'s table, for each, locks the key's stripe and decides by the sliding window. What
 //!    is granted is marked dirty and gets a *ticket*: the number of the commit it will be in.
+//!    A key that another node owns is passed on to it: [`routing`] says to whom, `node/forward` asks
+//!    it over a connection of the [`client`]'s kind, and nobody passes it on again.
 //! 4. [`storage`]'s committer sweeps all that is dirty into one commit record and writes it; the
 //!    first task that waits does it for all.
 //! 5. When the ticket's commit is kept as the policy asks, [`server`] sends the answers, many in
@@ -36,7 +38,7 @@
 //! | [`types`] | what are the words? | pure |
 //! | [`protocol`] | what is said? | pure |
 //! | [`server`] | how does a request come in? | edge |
-//! | [`routing`] | whose is it? (the key's hash and slot; owners come with the cluster) | pure |
+//! | [`routing`] | whose is it? the key's hash and slot, who owns it, who should | pure; its map has a lock |
 //! | [`limiter`] | may it pass? | pure; its table has locks |
 //! | [`storage`] | is it written? | edge |
 //! | [`transport`] | QUIC endpoints, TLS, certificates, roles | edge |

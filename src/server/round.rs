@@ -61,7 +61,7 @@ pub(super) struct Terms<'a, S> {
     pub(super) admission: &'a Admission,
     /// How long the bytes may have waited before they were looked at.
     pub(super) held_ms: u64,
-    /// Checks of this stream whose answers wait for a sync or for another node.
+    /// Checks of this stream whose answers wait for a sync.
     pub(super) in_flight: usize,
 }
 
@@ -178,7 +178,9 @@ impl Round {
                 return Ok(());
             }
         };
-        let ahead = checks_before.saturating_add(self.requests.len());
+        let ahead = checks_before
+            .saturating_add(self.requests.len())
+            .saturating_add(deferred.in_flight());
         let left = match admit(terms, ahead, request.deadline_ms) {
             Ok(left) => left,
             Err(error) => {

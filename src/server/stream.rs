@@ -236,10 +236,7 @@ impl<S: Service> Stream<S> {
             via: self.via,
             admission: server.admission(),
             held_ms,
-            in_flight: self
-                .parked
-                .in_flight()
-                .saturating_add(self.deferred.in_flight()),
+            in_flight: self.parked.in_flight(),
         };
         let (buffer, deferred) = (&mut self.buffer, &mut self.deferred);
         let next = self.round.decide(buffer, &terms, deferred, &mut self.out);

@@ -148,9 +148,14 @@ impl<L: Local> Clustered<L> {
                 None => Unanswered::Lost,
             },
             Err(Unanswered::Overloaded) => return decided(batch.all(&queue_full())),
-            Err(
-                why @ (Unanswered::NoAddress | Unanswered::NotSent(_) | Unanswered::Doubtful(_)),
-            ) => why,
+            Err(why @ (Unanswered::NoAddress | Unanswered::NotSent(_))) => {
+                // Others may own the slots by now: a node gives them away before it stops.
+                match leg.again(true).filter(|_| self.has_moved(owner, &batch)) {
+                    Some(leg) => return self.sort_again(&batch, leg),
+                    None => why,
+                }
+            }
+            Err(why @ Unanswered::Doubtful(_)) => why,
         };
         self.forwarder.unanswered(owner, batch.len(), &why);
         let asks = batch.asks();
@@ -159,6 +164,12 @@ impl<L: Local> Clustered<L> {
             each.map(|(&(place, _), ask)| (place, self.local.without_owner(ask)))
                 .collect(),
         )
+    }
+
+    /// Whether a slot of the batch is not `owner`'s any more, as far as is known.
+    fn has_moved(&self, owner: NodeId, batch: &Batch) -> bool {
+        let mut slots = batch.places().iter().map(|&(_, slot)| slot);
+        slots.any(|slot| self.forwarder.route(slot) != Route::Proxy(owner))
     }
 
     /// Takes the answers of an owner; what it does not own goes on its way again.

@@ -112,7 +112,14 @@ impl<L: Local> Clustered<L> {
             }
             Ok(body) => return Ok(body),
             Err(Unanswered::Overloaded) => return Ok(failed(queue_full())),
-            Err(why) => why,
+            Err(why @ (Unanswered::NoAddress | Unanswered::NotSent(_))) => {
+                let moved = self.forwarder.route(command.slot) != Route::Proxy(owner);
+                match leg.again(true).filter(|_| moved) {
+                    Some(leg) => return Err(leg),
+                    None => why,
+                }
+            }
+            Err(why @ (Unanswered::Lost | Unanswered::Doubtful(_))) => why,
         };
         self.forwarder.unanswered(owner, 1, &why);
         Ok(self.without_answer(command, &why))

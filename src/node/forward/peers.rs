@@ -83,6 +83,8 @@ impl From<CheckError> for Unanswered {
         match error {
             CheckError::Overloaded => Self::Overloaded,
             CheckError::ConnectionLost => Self::Lost,
+            // What was sent before its tasks ended is lost; this was not.
+            error @ CheckError::Closed => Self::NotSent(error),
             error if error.maybe_counted() => Self::Doubtful(error),
             error => Self::NotSent(error),
         }
@@ -104,6 +106,7 @@ impl Peers {
         request: PeerRequest,
         after: Duration,
     ) -> Result<ResponseBody, Unanswered> {
+        // Held to the end: a node that leaves still answers what it was asked.
         let client = self.client(node, address);
         Ok(client.request(request, after)?.await?)
     }

@@ -149,3 +149,26 @@ async fn an_owner_that_answers_too_late_is_as_good_as_dead() {
     assert_eq!(answer, ResponseBody::Failed(WireError::AnswerLost));
     cluster.node(2).toy.release();
 }
+
+#[tokio::test]
+async fn what_a_gone_owner_gave_away_meanwhile_is_asked_of_the_new_one() {
+    let cluster = Cluster::with_owners(2, Waits::default());
+    let one = cluster.node(1);
+    let credentials = credentials(&cluster.authority, Role::Node);
+    let setup = ServerSetup::new(&credentials, ClientAuth::Required).unwrap();
+    let socket = bind("127.0.0.1:0".parse().unwrap(), 1).unwrap().remove(0);
+    let gone = (NodeId(9), socket.local_addr().unwrap().to_string());
+    let endpoint = setup.endpoint(socket).unwrap();
+    let two = (NodeId(2), cluster.node(2).peers.to_string());
+    one.forwarder.set_nodes(&[gone, two]);
+    one.knows(22, 2, 9);
+    let check = one.decide(&["22:a"], LONG, Via::Caller);
+    let give_away = async {
+        let newcomer = endpoint.accept().await.unwrap();
+        one.knows(22, 3, 2);
+        newcomer.refuse();
+    };
+    let (answers, ()) = tokio::join!(check, give_away);
+    assert_eq!(answers, [granted("22:a", WireSource::Proxied)]);
+    assert_eq!(cluster.node(2).toy.counted("22:a"), 1);
+}
