@@ -10,8 +10,11 @@
 #![warn(clippy::wildcard_enum_match_arm)]
 
 mod key_hash;
+#[cfg(feature = "server")]
 pub(crate) mod ring;
+#[cfg(feature = "server")]
 pub(crate) mod router;
+#[cfg(feature = "server")]
 pub(crate) mod slot_map;
 
 pub(crate) use key_hash::KeyHasher;
