@@ -216,9 +216,8 @@ impl RocksStore {
             && (creates || found.mark.is_some_and(is_unborn))
             && self.is_blank().map_err(of_store)?;
         if unborn && !creates && !options.create {
-            return Err(OpenError::Empty {
-                path: path.to_owned(),
-            });
+            let path = path.to_owned();
+            return Err(OpenError::Empty { path });
         }
         if unborn {
             self.found_mut().created = true;
@@ -239,9 +238,8 @@ impl RocksStore {
         let identity = identity.as_deref().and_then(Identity::decode);
         let boots = self.meta(meta::BOOTS).map_err(of_store)?;
         let boots = boots.and_then(|bytes| Some(u64::from_le_bytes(bytes.try_into().ok()?)));
-        let boots = boots
-            .ok_or_else(|| unreadable(meta::BOOTS))?
-            .saturating_add(1);
+        let boots = boots.ok_or_else(|| unreadable(meta::BOOTS))?;
+        let boots = boots.saturating_add(1);
         self.put_meta(meta::BOOTS, &boots.to_le_bytes())
             .map_err(of_store)?;
         self.wake(
@@ -274,10 +272,10 @@ fn must_create(layout: &Layout, create: bool) -> Result<bool, OpenError> {
         },
         Content::NotADirectory => Err(OpenError::NotADirectory { path }),
         Content::Foreign(name) => Err(OpenError::NotADatabase { path, name }),
-        Content::Incomplete(name) => {
-            let name = name.to_owned();
-            Err(OpenError::FileMissing { path, name })
-        }
+        Content::Incomplete(name) => Err(OpenError::FileMissing {
+            path,
+            name: name.to_owned(),
+        }),
     }
 }
 

@@ -12,8 +12,6 @@ use crate::types::SLOT_COUNT;
 /// Slots of a stripe.
 pub(super) const SLOTS: usize = SLOT_COUNT as usize / STRIPES;
 
-const _: () = assert!(SLOTS <= 16, "a stripe's gates fit into 16 bits");
-
 /// Most states that are remembered as removed while their slot is copied; beyond it, all that were
 /// copied and are not in memory are looked at again.
 const REMOVED_MAX: usize = 1 << 16;
@@ -24,20 +22,20 @@ const STANDS: i64 = i64::MIN;
 /// The slots of a stripe.
 #[derive(Debug)]
 pub(super) struct Cells {
-    /// A bit for each slot that is served.
-    gates: u16,
-    /// Read by every check, so kept close together.
-    clocks: [Clock; SLOTS],
+    /// All that a check reads: four slots to a cache line.
+    clocks: Box<[Clock; SLOTS]>,
     cold: Box<[Cold; SLOTS]>,
 }
 
-/// A slot's clock, as a part of the node's.
+/// A slot's clock, as a part of the node's, and its gate.
 #[derive(Debug, Clone, Copy)]
 struct Clock {
     offset_ms: i64,
-    /// It shows no earlier time than this.
-    floor: SlotTime,
+    /// It shows no earlier time than this; the highest bit says that the slot is not served.
+    floor_ms: u64,
 }
+
+const CLOSED: u64 = 1 << 63;
 
 /// What only commits, moves and upkeep read.
 #[derive(Debug, Default)]
@@ -72,22 +70,30 @@ pub(super) struct Removed {
 
 impl Default for Cells {
     fn default() -> Self {
-        let stands = Clock {
-            offset_ms: STANDS,
-            floor: SlotTime::ZERO,
-        };
         Self {
-            gates: 0,
-            clocks: [stands; SLOTS],
+            clocks: Box::new([Clock::closed(STANDS, SlotTime::ZERO); SLOTS]),
             cold: Box::default(),
         }
     }
 }
 
 impl Clock {
+    fn closed(offset_ms: i64, floor: SlotTime) -> Self {
+        Self {
+            offset_ms,
+            floor_ms: floor.as_ms().min(CLOSED.saturating_sub(1)) | CLOSED,
+        }
+    }
+
+    #[inline]
+    const fn is_open(self) -> bool {
+        self.floor_ms & CLOSED == 0
+    }
+
     #[inline]
     fn show(self, node_now: SlotTime) -> SlotTime {
-        node_now.shifted(self.offset_ms).max(self.floor)
+        let floor = SlotTime::from_ms(self.floor_ms & !CLOSED);
+        node_now.shifted(self.offset_ms).max(floor)
     }
 }
 
@@ -95,8 +101,8 @@ impl Cells {
     /// Whether the slot of a state is served, and what its clock shows at `node_now`.
     #[inline]
     pub(super) fn served_at(&self, id: StateId, node_now: SlotTime) -> Option<SlotTime> {
-        let n = place_of_id(id);
-        (self.gates & 1 << n != 0).then(|| self.clock(n).show(node_now))
+        let clock = self.clock(place_of_id(id));
+        clock.is_open().then(|| clock.show(node_now))
     }
 
     /// What the clock of a state's slot shows at `node_now`.
@@ -111,7 +117,7 @@ impl Cells {
     }
 
     pub(super) fn is_served(&self, slot: Slot) -> bool {
-        self.gates & 1 << place(slot) != 0
+        self.clock(place(slot)).is_open()
     }
 
     /// Whether the slot's state is here.
@@ -149,11 +155,7 @@ impl Cells {
 
     /// The slot's state is what was installed; its gate is closed and any copy is void.
     pub(super) fn install(&mut self, slot: Slot, installed: &Installed) {
-        self.close(slot);
-        *self.clock_mut(slot) = Clock {
-            offset_ms: installed.offset_ms,
-            floor: installed.clock,
-        };
+        *self.clock_mut(slot) = Clock::closed(installed.offset_ms, installed.clock);
         *self.cold_mut(slot) = Cold {
             held: Some(Held {
                 at: Position {
@@ -178,11 +180,7 @@ impl Cells {
 
     /// The slot's state is not here any more.
     pub(super) fn forget(&mut self, slot: Slot) {
-        self.close(slot);
-        *self.clock_mut(slot) = Clock {
-            offset_ms: STANDS,
-            floor: SlotTime::ZERO,
-        };
+        *self.clock_mut(slot) = Clock::closed(STANDS, SlotTime::ZERO);
         *self.cold_mut(slot) = Cold::default();
     }
 
@@ -193,8 +191,9 @@ impl Cells {
         if held.at.epoch != epoch || held.frozen {
             return None;
         }
-        self.gates |= 1 << place(slot);
-        Some(self.clock(place(slot)).offset_ms)
+        let clock = self.clock_mut(slot);
+        clock.floor_ms &= !CLOSED;
+        Some(clock.offset_ms)
     }
 
     /// Opens the gate of a slot that is held, at another epoch; returns its clock's offset.
@@ -207,12 +206,8 @@ impl Cells {
 
     /// Closes the gate and stops the clock at what it shows at `node_now`.
     pub(super) fn freeze(&mut self, slot: Slot, node_now: SlotTime) {
-        self.close(slot);
         let floor = self.time(slot, node_now);
-        *self.clock_mut(slot) = Clock {
-            offset_ms: STANDS,
-            floor,
-        };
+        *self.clock_mut(slot) = Clock::closed(STANDS, floor);
         if let Some(held) = &mut self.cold_mut(slot).held {
             held.frozen = true;
         }
@@ -256,10 +251,6 @@ impl Cells {
         } else {
             copy.removed.overflowed = true;
         }
-    }
-
-    fn close(&mut self, slot: Slot) {
-        self.gates &= !(1 << place(slot));
     }
 
     #[expect(clippy::indexing_slicing, reason = "a place is below SLOTS")]

@@ -1,6 +1,6 @@
 //! Slots that are replaced and dropped while checkpoints come and go.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 
 use parking_lot::Mutex;
 
@@ -34,24 +34,38 @@ impl CheckpointSource for Replaced {
             rows.push(row(*cursor, 1, generation.number));
         }
         *cursor += 1;
-        // A replacement that did not wait for its turn would come in here.
-        std::thread::yield_now();
+        // A replacement that does not wait for its turn comes in here.
+        for _ in 0..100 {
+            std::thread::yield_now();
+        }
         true
     }
 
     fn saved(&self, _rows: &[StateRow]) {}
 }
 
+/// Ends the checkpoints, also when the test fails.
+struct End<'a>(&'a AtomicBool);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 #[test]
 fn no_checkpoint_brings_a_replaced_or_dropped_row_back() {
     let (store, turn, fence) = (MemoryStore::volatile(), RowTurn::default(), Fence::new());
     let (table, done) = (Replaced::default(), AtomicBool::new(false));
+    let checkpoints = AtomicU16::new(0);
     std::thread::scope(|scope| {
         scope.spawn(|| {
             while !done.load(Ordering::Relaxed) {
                 checkpoint(&store, &table, &turn, &fence, 0).unwrap();
+                checkpoints.fetch_add(1, Ordering::Relaxed);
             }
         });
+        let _end = End(&done);
         for round in 0..400_u16 {
             let of = round % 4;
             let replaced = Generation {
@@ -68,11 +82,12 @@ fn no_checkpoint_brings_a_replaced_or_dropped_row_back() {
                 let install = install_of(of, 1, Some(rows));
                 replace::install(storage, &[install], change).unwrap();
             }
-            std::thread::yield_now();
+            while checkpoints.load(Ordering::Relaxed) < round / 8 {
+                std::thread::yield_now();
+            }
             let stored = store.slot_rows(slot(of), None, 100).unwrap();
             let expected = (!replaced.is_dropped).then(|| row(of, 1, replaced.number));
             assert_eq!(stored, expected.into_iter().collect::<Vec<_>>(), "{round}");
         }
-        done.store(true, Ordering::Relaxed);
     });
 }
