@@ -249,10 +249,7 @@ impl Limiter {
 
     async fn command(&self, body: RequestBody<'_>) -> Result<ResponseBody, CheckError> {
         // In process all slots are served here.
-        let (response, wait) = self
-            .engine
-            .command(&body)
-            .ok_or(CheckError::Unavailable)?;
+        let (response, wait) = self.engine.command(&body).ok_or(CheckError::Unavailable)?;
         if let Some(wait) = wait {
             Local::kept(&*self.engine, wait).await?;
         }

@@ -168,11 +168,7 @@ impl Engine {
             .map(|(_, wait)| (ResponseBody::Done, wait))
     }
 
-    fn change(
-        &self,
-        target: &Target<'_>,
-        change: Change,
-    ) -> Result<(u64, Option<Wait>), Undone> {
+    fn change(&self, target: &Target<'_>, change: Change) -> Result<(u64, Option<Wait>), Undone> {
         self.served(target.key)?;
         self.fence.check().map_err(|_| WireError::StorageFailed)?;
         let policy = self.policies.find(&target.policy, &self.table.shapes)?;
@@ -187,11 +183,7 @@ impl Engine {
         Err(self.no_room().into())
     }
 
-    fn reserve(
-        &self,
-        ask: &Ask<'_>,
-        ttl_ms: u64,
-    ) -> Result<(ResponseBody, Option<Wait>), Undone> {
+    fn reserve(&self, ask: &Ask<'_>, ttl_ms: u64) -> Result<(ResponseBody, Option<Wait>), Undone> {
         self.served(ask.target.key)?;
         let policy = self.policies.find(&ask.target.policy, &self.table.shapes)?;
         let mut asked = self.asked(&policy, ask.target.key, ask.cost)?;

@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::engine::Engine;
+use super::error::StartError;
 use super::slots::{Installation, NewState};
 use super::start::{Birth, EngineOptions};
 use crate::config::AfterPowerLoss;
@@ -14,7 +15,7 @@ use crate::limiter::policy::{Durability, Limit, Policy, PolicySet};
 use crate::limiter::transfer::{Row, Staging};
 use crate::protocol::client::{Ask, PolicyRef, Target, WireSource};
 use crate::protocol::error::WireError;
-use crate::server::Service;
+use crate::server::Mode;
 use crate::types::{Epoch, Slot, SlotSet, SlotTime, StateId};
 
 const KEYS: usize = 40;
@@ -29,7 +30,7 @@ fn policies(durability: Durability) -> PolicySet {
 }
 
 fn open(dir: &Path, durability: Durability) -> Arc<Engine> {
-    let options = EngineOptions {
+    let mut options = EngineOptions {
         data_dir: Some(dir.to_owned()),
         create: true,
         keys_max: 1000,
@@ -38,9 +39,16 @@ fn open(dir: &Path, durability: Durability) -> Arc<Engine> {
         max_clock_error: None,
         after_power_loss: AfterPowerLoss::Accept,
         in_flight_max: 0,
-                birth: Birth::Alone,
+        birth: Birth::Alone,
     };
-    Engine::open(&options, &policies(durability)).unwrap()
+    match Engine::open(&options, &policies(durability)) {
+        // It was moved from or to, so it is a cluster's: nothing is served until that is decided.
+        Err(StartError::OfCluster) => {
+            options.birth = Birth::Founder;
+            Engine::open(&options, &policies(durability)).unwrap()
+        }
+        opened => opened.unwrap(),
+    }
 }
 
 /// What each key is answered: allowed or not, or the error.
@@ -55,7 +63,7 @@ fn check_all(engine: &Engine) -> Vec<Result<bool, WireError>> {
     });
     let asks: Vec<_> = asks.collect();
     let mut answers = Vec::new();
-    engine.check(&asks, &mut answers);
+    engine.batch(&asks, Mode::Count, &mut answers);
     let allowed = answers.into_iter().map(|answer| {
         let decision = answer.decision?;
         Ok(decision.allowed && decision.source == WireSource::Owner)

@@ -6,6 +6,7 @@
 )]
 
 mod cli;
+mod cluster;
 mod concurrency;
 mod crash;
 mod damage;

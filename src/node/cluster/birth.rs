@@ -131,16 +131,11 @@ impl Membership {
         let forwarder = Arc::new(Forwarder::new(about.node, setup, Waits::default()));
         let (policies, effects) = policies(engine, &roster, file)?;
         let (command, commands) = mpsc::channel(COMMANDS_MAX);
-        let cluster = Arc::new(Cluster::new(
-            forwarder,
-            policies,
-            View::default(),
-            command,
-        ));
+        let cluster = Arc::new(Cluster::new(forwarder, policies, View::default(), command));
         cluster.begin_policies(engine, effects);
         let runtime = runtime()?;
-        let mut net =
-            PeerNet::new(own.clone(), roster.clone(), part.credentials).map_err(StartError::Credentials)?;
+        let mut net = PeerNet::new(own.clone(), roster.clone(), part.credentials)
+            .map_err(StartError::Credentials)?;
         let door = net.door();
         {
             let _inside = runtime.enter();

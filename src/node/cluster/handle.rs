@@ -142,7 +142,9 @@ impl Cluster {
                 PolicyEffect::Enforce(set) => {
                     let replaced = engine.policies.replace(&set, &engine.table.shapes);
                     match replaced {
-                        Ok(()) => tracing::info!(policies = set.policies.len(), "policies in force"),
+                        Ok(()) => {
+                            tracing::info!(policies = set.policies.len(), "policies in force")
+                        }
                         Err(error) => {
                             tracing::error!(%error, "policies cannot be enforced; the old ones are");
                         }

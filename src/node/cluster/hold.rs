@@ -166,7 +166,9 @@ impl Hold {
         for of_slot in rows.chunk_by(|(one, _), (other, _)| one.slot() == other.slot()) {
             let (mut bytes, mut count) = (0usize, 0usize);
             let parts = of_slot.chunk_by(|(_, row), (_, next)| {
-                bytes = bytes.saturating_add(row.len()).saturating_add(ROW_OVERHEAD_BYTES);
+                bytes = bytes
+                    .saturating_add(row.len())
+                    .saturating_add(ROW_OVERHEAD_BYTES);
                 count = count.saturating_add(1);
                 let fits = bytes.saturating_add(next.len()) < FRAME_ROWS_BYTES && count < ROWS_MAX;
                 if !fits {

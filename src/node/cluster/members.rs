@@ -58,7 +58,9 @@ impl Control {
                 SwimEffect::Alone => {}
                 SwimEffect::Joined => tracing::info!("in touch with the cluster"),
                 SwimEffect::Renewed { .. } => {
-                    tracing::warn!("the others took this node for dead; it tells them that it lives");
+                    tracing::warn!(
+                        "the others took this node for dead; it tells them that it lives"
+                    );
                 }
             }
         }

@@ -89,7 +89,9 @@ impl Pull {
             match self.next(&mut staged).await? {
                 Told::Rows => {}
                 Told::SlotEnd(_) => {
-                    return Err(PullError::Senseless("the end of a slot that is still served"));
+                    return Err(PullError::Senseless(
+                        "the end of a slot that is still served",
+                    ));
                 }
                 Told::End => return Ok(staged),
             }

@@ -137,16 +137,11 @@ impl Control {
     }
 
     /// Tells the rest of sealed slots to the node that sealed them.
-    fn tell_rest(
-        &mut self,
-        from: NodeId,
-        ballot: Epoch,
-        slots: SlotSet,
-        copied: bool,
-        hold: Hold,
-    ) {
+    fn tell_rest(&mut self, from: NodeId, ballot: Epoch, slots: SlotSet, copied: bool, hold: Hold) {
         let mut export = self.exports.remove(&from);
-        if export.as_ref().is_some_and(|it| !copied || *it.slots() != slots)
+        if export
+            .as_ref()
+            .is_some_and(|it| !copied || *it.slots() != slots)
             && let Some(unfit) = export.take()
         {
             self.engine.table.end_export(&unfit);

@@ -37,7 +37,9 @@ impl View {
 
     fn place(&self, node: Option<NodeId>) -> u16 {
         let place = node.and_then(|node| self.nodes.iter().position(|it| it.node == node.0));
-        place.and_then(|at| u16::try_from(at).ok()).unwrap_or(NOBODY)
+        place
+            .and_then(|at| u16::try_from(at).ok())
+            .unwrap_or(NOBODY)
     }
 }
 
@@ -50,7 +52,9 @@ pub(crate) fn ring(engine: &Engine, cluster: &Cluster) -> Ring {
         let owner = view.place(map.owner(slot));
         let target = view.place(view.target(slot));
         match runs.last_mut() {
-            Some((slots, of, to)) if (*of, *to) == (owner, target) => *slots = slots.saturating_add(1),
+            Some((slots, of, to)) if (*of, *to) == (owner, target) => {
+                *slots = slots.saturating_add(1)
+            }
             Some(_) | None => runs.push((1, owner, target)),
         }
     }
@@ -67,7 +71,9 @@ pub(crate) fn ring(engine: &Engine, cluster: &Cluster) -> Ring {
 pub(crate) fn load(engine: &Engine, cluster: &Cluster) -> NodeLoad {
     let counters = engine.table.counters();
     let counts = cluster.forwarder.counts();
-    let slots = Slot::all().filter(|slot| engine.table.is_served(*slot)).count();
+    let slots = Slot::all()
+        .filter(|slot| engine.table.is_served(*slot))
+        .count();
     let committer = &engine.committer;
     let uptime = clock::mono_now().since(engine.about.started);
     NodeLoad {

@@ -11,8 +11,8 @@ use quinn::ClientConfig;
 
 use crate::client::peer::{PeerClient, PeerRequest};
 use crate::client::{CheckError, Greeting};
-use crate::protocol::client::ResponseBody;
 use crate::node::peers::{Own, requests_answer};
+use crate::protocol::client::ResponseBody;
 use crate::protocol::hello::ALPN_PEER;
 use crate::transport::CertError;
 use crate::transport::endpoint::client_config;

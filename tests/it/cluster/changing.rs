@@ -17,7 +17,12 @@ async fn a_join_and_a_drain_cost_no_error_and_no_count() {
     cluster.add();
     cluster.settled().await;
     answered(&load, 2_000).await;
-    cluster.admin(0).await.node(NodeCommand::Drain).await.unwrap();
+    cluster
+        .admin(0)
+        .await
+        .node(NodeCommand::Drain)
+        .await
+        .unwrap();
     drained(&cluster, 0).await;
     answered(&load, 2_000).await;
     let seen = judge(load).await;

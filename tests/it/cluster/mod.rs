@@ -74,7 +74,10 @@ async fn judge(load: Load) -> Seen {
         seen.failures,
         seen.slowest_ns / 1_000_000
     );
-    assert!(seen.grants().count() > 500 && seen.denied > 500, "too little happened");
+    assert!(
+        seen.grants().count() > 500 && seen.denied > 500,
+        "too little happened"
+    );
     for ((policy, key), granted) in &seen.granted {
         let (_, limit) = LIMITS.iter().find(|(name, _)| name == policy).unwrap();
         let limit: Limit = limit.parse().unwrap();
@@ -94,7 +97,10 @@ async fn nothing_forgotten(client: &Client, seen: &Seen) {
         let granted: u64 = granted.iter().map(|granted| granted.cost).sum();
         let decision = client.peek(policy, key).await.unwrap();
         let counted = decision.limit - decision.remaining;
-        assert!(counted >= granted, "{key}: {granted} granted, {counted} counted");
+        assert!(
+            counted >= granted,
+            "{key}: {granted} granted, {counted} counted"
+        );
     }
 }
 

@@ -1,6 +1,8 @@
 //! Clusters in which nothing changes.
 
-use super::{answered, judge, limits_were_felt, load, no_errors, nothing_forgotten, policies, random};
+use super::{
+    answered, judge, limits_were_felt, load, no_errors, nothing_forgotten, policies, random,
+};
 use crate::support::Cluster;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

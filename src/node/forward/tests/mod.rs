@@ -17,15 +17,16 @@ use tokio::task::JoinHandle;
 
 use self::toy::Toy;
 use super::{Clustered, Forwarder, PeerSetup, Waits};
+use crate::client::Greeting;
 use crate::node::clock;
 use crate::protocol::client::{Ask, PolicyRef, Target, WireDecision, WireSource};
 use crate::protocol::error::WireError;
 use crate::protocol::frame::{FrameBuffer, decode, encode};
-use crate::protocol::hello::{Hello, HelloAnswer};
+use crate::protocol::hello::{ALPN_CLIENT, Hello, HelloAnswer};
 use crate::server::{Bounds, Decided, Mode, Postponed, Server, Service, Via, serve_requests};
 use crate::transport::Role;
 use crate::transport::certs::Authority;
-use crate::transport::endpoint::{ServerSetup, bind};
+use crate::transport::endpoint::{ServerSetup, bind, client_config};
 use crate::transport::tls::{ClientAuth, Credentials};
 use crate::types::{Configuration, Epoch, NodeId, Replicas, Slot, SlotRecord};
 
@@ -96,7 +97,11 @@ impl Node {
     fn start(id: NodeId, authority: &Authority, waits: Waits) -> Self {
         let credentials = credentials(authority, Role::Node);
         let toy = Arc::new(Toy::default());
-        let peer_setup = PeerSetup::of_node(&credentials).unwrap();
+        // As a client: the hello of a peer is the business of its own room.
+        let peer_setup = PeerSetup {
+            config: client_config(&credentials, ALPN_CLIENT).unwrap(),
+            greeting: Greeting::of_client(),
+        };
         let forwarder = Arc::new(Forwarder::new(id, peer_setup, waits));
         let clustered = Arc::new(Clustered::new(Arc::clone(&toy), Arc::clone(&forwarder)));
         let server = Server::new(Arc::clone(&clustered), Bounds::default(), clock::mono_now);
