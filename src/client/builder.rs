@@ -15,7 +15,7 @@ use super::link::Link;
 use super::place::Shape;
 use super::seats::SEEDS;
 use super::seed::Seed;
-use super::settings::{OnUnavailable, ResendLost, Settings};
+use super::settings::{OnUnavailable, ResendLost, Routing, Settings};
 use super::watch::watch_routes;
 use crate::protocol::hello::{ALPN_ADMIN, ALPN_CLIENT};
 use crate::transport::endpoint::{STREAMS_MAX, client_config};
@@ -50,6 +50,7 @@ pub struct Builder {
     streams: usize,
     waiting_max: usize,
     denials_max: usize,
+    routing: Routing,
 }
 
 impl Default for Builder {
@@ -62,6 +63,7 @@ impl Default for Builder {
             streams: 1,
             waiting_max: WAITING_MAX_DEFAULT,
             denials_max: DENIALS_DEFAULT,
+            routing: Routing::default(),
         }
     }
 }
@@ -124,6 +126,12 @@ impl Builder {
         self
     }
 
+    /// Whom to ask in a cluster: the owner of each key unless told.
+    pub const fn routing(mut self, routing: Routing) -> Self {
+        self.routing = routing;
+        self
+    }
+
     /// Denials to remember, at most [`DENIALS_MAX`]; [`DENIALS_DEFAULT`] unless told, 0 turns it
     /// off.
     ///
@@ -165,6 +173,7 @@ impl Builder {
             connections: self.connections,
             streams: self.streams,
             waiting_max: self.waiting_max,
+            routing: self.routing,
         };
         let core = Arc::new(Core::new(shape, self.denials_max, &first.welcome));
         if let Some(lane) = core.place(SEEDS).lanes().first() {
@@ -180,7 +189,9 @@ impl Builder {
             spawn(&mut tasks, &core, link.run(first.take()));
         }
         spawn(&mut tasks, &core, keep_links(Arc::clone(&core), config));
-        spawn(&mut tasks, &core, watch_routes(Arc::clone(&core)));
+        if self.routing != Routing::Seeds {
+            spawn(&mut tasks, &core, watch_routes(Arc::clone(&core)));
+        }
         let timed = Arc::clone(&core);
         spawn(&mut tasks, &core, async move { timed.keep_time().await });
         Ok(Client::new(core, tasks, self.settings))

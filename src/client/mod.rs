@@ -78,4 +78,4 @@ pub(crate) use dial::Greeting;
 pub use error::{CheckError, ConnectError};
 pub use reservation::{RESERVATION_TTL_DEFAULT, Reservation, ReserveCall, Reserved};
 pub use seed::Seed;
-pub use settings::{DEADLINE_DEFAULT, OnUnavailable, ResendLost};
+pub use settings::{DEADLINE_DEFAULT, OnUnavailable, ResendLost, Routing};

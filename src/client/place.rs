@@ -13,6 +13,7 @@ use quinn::Connection;
 use tokio::sync::Notify;
 
 use super::lane::Lane;
+use super::settings::Routing;
 use crate::transport::CloseCode;
 
 /// How many lanes a place has, and for how many callers.
@@ -24,6 +25,8 @@ pub(super) struct Shape {
     pub(super) streams: usize,
     /// Callers who may wait on each lane at once.
     pub(super) waiting_max: usize,
+    /// Whose lanes are taken for a key.
+    pub(super) routing: Routing,
 }
 
 /// Where a place is on its round.

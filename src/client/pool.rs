@@ -10,6 +10,7 @@ use super::place::Stage;
 use super::route_cache::{BadRoutes, RouteCache};
 use super::seats::{Move, SEEDS, Seats};
 use super::seed::Seed;
+use super::settings::Routing;
 use crate::protocol::error::WireError;
 use crate::protocol::hello::Welcome;
 use crate::protocol::routes::Routes;
@@ -166,8 +167,13 @@ impl Core {
                 place.map_or(ANYWHERE, |place| u8::try_from(place).unwrap_or(ANYWHERE))
             })
             .collect();
+        // The node behind the owner, by id, is another one if there is one.
+        let aside = usize::from(self.shape.routing == Routing::Others);
         for (slot, owner) in self.slots.iter().zip(known.routes.owners()) {
-            let place = owner.and_then(|owner| places.get(usize::from(owner)));
+            let place = owner.and_then(|owner| {
+                let asked = usize::from(owner).saturating_add(aside);
+                places.get(asked.checked_rem(places.len())?)
+            });
             slot.store(place.copied().unwrap_or(ANYWHERE), Ordering::Relaxed);
         }
         let routed = !known.routes.is_empty();

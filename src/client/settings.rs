@@ -36,6 +36,18 @@ pub enum ResendLost {
     Never,
 }
 
+/// Whom a client of a cluster asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Routing {
+    /// The owner of each key, as the nodes tell. The default.
+    #[default]
+    Owners,
+    /// The seeds only, as a client that knows nothing of owners; they pass checks on.
+    Seeds,
+    /// A node that is not the owner, where there is one: to measure what passing on costs.
+    Others,
+}
+
 /// Settings of calls; each clone of a client has its own.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Settings {

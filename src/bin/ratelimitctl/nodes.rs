@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use distributed_rate_limiter::client::{Admin, Client};
+use distributed_rate_limiter::client::{self, Admin, Client};
 use distributed_rate_limiter::transport::tls::Credentials;
 use distributed_rate_limiter::transport::{CertError, Role};
 use tokio::runtime::Builder;
@@ -46,14 +46,19 @@ pub(crate) struct Nodes {
 }
 
 impl Nodes {
-    /// A client with one connection.
-    pub(crate) async fn client(&self, deadline: Duration) -> Result<Client, Failure> {
+    /// Describes a client with one connection to each node.
+    pub(crate) fn builder(&self, deadline: Duration) -> Result<client::Builder, Failure> {
         let builder = Client::builder()
             .seeds(&self.endpoint)
             .tls(self.client_credentials()?)
             .deadline(deadline)
             .connections(1);
-        Ok(builder.connect().await?)
+        Ok(builder)
+    }
+
+    /// A client with one connection to each node.
+    pub(crate) async fn client(&self, deadline: Duration) -> Result<Client, Failure> {
+        Ok(self.builder(deadline)?.connect().await?)
     }
 
     /// An admin's connection.

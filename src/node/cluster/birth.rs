@@ -31,7 +31,7 @@ use crate::ownership::record::Register;
 use crate::ownership::{Ownership, Settings as OwnershipSettings};
 use crate::storage::open::is_new;
 use crate::transport::tls::Credentials;
-use crate::types::{BootCounter, NodeId, SLOT_COUNT, Slot};
+use crate::types::{BootCounter, NodeId, SLOT_COUNT, Slot, SlotRecord};
 
 /// How long a node that joins asks the others before it gives up.
 const JOIN_PATIENCE: Duration = Duration::from_secs(60);
@@ -154,6 +154,11 @@ impl Membership {
             rand::random(),
         );
         let swim = Swim::new(own.identity, SwimConfig::default(), rand::random());
+        let known = Slot::all().filter_map(|slot| {
+            let chosen = ownership.record(slot)?;
+            Some(SlotRecord { slot, chosen })
+        });
+        cluster.forwarder.apply(&known.collect::<Vec<_>>());
         let parts = (Arc::clone(engine), Arc::clone(&cluster), settings);
         let rooms = (ownership, swim, roster);
         let (started, starting) = oneshot::channel();
@@ -267,7 +272,6 @@ fn control(
         connected: BTreeSet::new(),
         targeted: (Vec::new(), Vec::new()),
         targets: Arc::default(),
-        vouched: BTreeSet::new(),
         standing: Standing::Active,
         leaving: false,
         waits_drained: Vec::new(),

@@ -87,8 +87,6 @@ pub(super) struct Control {
     pub(super) targeted: (Vec<(NodeId, u32)>, Vec<NodeId>),
     /// Of each slot, who should hold it.
     pub(super) targets: Arc<Vec<Replicas>>,
-    /// Nodes that the ownership was told are gone for good.
-    pub(super) vouched: BTreeSet<NodeId>,
     /// What this node wants to be to the cluster.
     pub(super) standing: Standing,
     /// Whether it leaves once it owns nothing.

@@ -122,19 +122,6 @@ impl Control {
         self.cluster
             .policies(&self.engine, |sets| sets.peers(peers));
         self.retarget().await;
-        self.vouch().await;
-    }
-
-    /// Tells the ownership of nodes that were removed on an operator's word.
-    async fn vouch(&mut self) {
-        let removed = self.roster.entries();
-        let removed = removed.filter(|entry| entry.standing == Standing::Removed);
-        let removed: Vec<NodeId> = removed.map(|entry| entry.node).collect();
-        for gone in removed {
-            if self.vouched.insert(gone) {
-                self.ownership(Event::Vouched { gone }).await;
-            }
-        }
     }
 
     /// Works out who should hold each slot, and tells the ownership if that, or who can be reached,

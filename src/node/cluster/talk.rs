@@ -240,14 +240,21 @@ impl Control {
         }
     }
 
+    /// Only the node that the operator asked takes the slots of one that is gone: of two that did,
+    /// both would serve them.
     async fn remove(&mut self, node: NodeId) {
+        if node == self.engine.about.node || self.connected.contains(&node) {
+            tracing::error!(%node, "a node that is there is not removed; tell it to leave");
+            return;
+        }
+        tracing::warn!(
+            removed = %node,
+            "node removed on an operator's word: its slots start empty, in quarantine"
+        );
         if self.roster.remove(node) {
-            tracing::warn!(
-                removed = %node,
-                "node removed on an operator's word: its slots start empty, in quarantine"
-            );
             self.roster_changed().await;
             self.tell_roster(None);
         }
+        self.ownership(Event::Vouched { gone: node }).await;
     }
 }

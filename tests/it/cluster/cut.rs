@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use distributed_rate_limiter::client::Routing;
 use tokio::time::sleep;
 
 use super::{answered, judge, load, nothing_forgotten, policies, random};
@@ -63,7 +64,7 @@ async fn clients_that_reach_no_owner_are_served_by_the_others() {
     let mut random = random("clients_that_reach_no_owner");
     let cluster = Cluster::start(3, &policies()).await;
     // This client knows one node only, and may not follow routes.
-    let client = cluster.client_of(&[0]).routed(false);
+    let client = cluster.client_of(&[0]).routing(Routing::Seeds);
     let client = client.connect().await.unwrap();
     let load = load(&client, &mut random);
     answered(&load, 4_000).await;

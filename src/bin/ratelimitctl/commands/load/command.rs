@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
+use distributed_rate_limiter::client::Routing;
 use distributed_rate_limiter::limiter::policy::UNITS;
 
 use super::generate::generate;
@@ -41,6 +42,28 @@ After an error a call waits 10 ms before its next attempt.
 --history writes one JSON line a check:
   {\"policy\",\"key\",\"cost\",\"sent_ns\",\"received_ns\",\"allowed\",\"source\",\"error\"}
 in nanoseconds of the machine's boot clock, which all its processes share.";
+
+/// Whom the checks of a load ask.
+#[derive(Debug, Clone, Copy, Default, clap::ValueEnum)]
+pub(super) enum Route {
+    /// The owner of each key
+    #[default]
+    Owners,
+    /// The endpoints given, whoever owns the key
+    Seeds,
+    /// Never the owner, so that every check is passed on
+    Others,
+}
+
+impl From<Route> for Routing {
+    fn from(route: Route) -> Self {
+        match route {
+            Route::Owners => Self::Owners,
+            Route::Seeds => Self::Seeds,
+            Route::Others => Self::Others,
+        }
+    }
+}
 
 /// Arguments of `load`.
 #[derive(Debug, clap::Args)]
@@ -82,6 +105,13 @@ pub(crate) struct Args {
     /// Time after which a call gives up
     #[arg(long, default_value = "1s", value_name = "TIME", value_parser = parse_duration)]
     pub(super) deadline: Duration,
+    /// Whom to ask in a cluster
+    #[arg(long, value_enum, default_value_t, value_name = "WHOM")]
+    pub(super) route: Route,
+    /// Denials that each connection remembers and answers by itself; none unless told, so that every
+    /// check is asked
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub(super) denial_cache: usize,
     /// File to write every check to, anew
     #[arg(long, value_name = "FILE")]
     pub(super) history: Option<PathBuf>,

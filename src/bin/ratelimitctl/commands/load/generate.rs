@@ -166,7 +166,10 @@ impl Share<'_> {
         let clients = runtime.block_on(async {
             let mut clients = Vec::with_capacity(connections);
             for _ in 0..connections {
-                clients.push(self.nodes.client(self.args.deadline).await?);
+                let builder = self.nodes.builder(self.args.deadline)?;
+                let builder = builder.routing(self.args.route.into());
+                let builder = builder.denial_cache(self.args.denial_cache);
+                clients.push(builder.connect().await?);
             }
             Ok::<_, Failure>(clients)
         })?;
