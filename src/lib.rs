@@ -1,5 +1,5 @@
-//! A rate limiter that never lets more through than the limit: true sliding windows, counts that
-//! outlive the process, over QUIC.
+//! A distributed rate limiter that never lets more through than the limit: true sliding windows,
+//! counts that outlive the process and move with their owner, over QUIC.
 //!
 //! This page is the map. It tells the way of one check, which room answers which question, and
 //! what always holds. `README.md` tells how to use it.
@@ -7,8 +7,8 @@
 //! # Promises
 //!
 //! 1. **Never over-admits.** The permits granted to a key in *any* real interval as long as the
-//!    window are at most the limit, through crashes, restarts and retries. Over-counting is always
-//!    safe, under-counting never: that settles most doubts about failures.
+//!    window are at most the limit, through crashes, restarts, hand-offs, cut networks and retries.
+//!    Over-counting is always safe, under-counting never: that settles most doubts about failures.
 //! 2. **Wastes little.** At a steady rate above the limit at least 98 % of the limit is granted; a
 //!    limit of at most 64 is exact to a millisecond.
 //! 3. **Remembers.** A granted permit is kept as the policy's durability says before its answer
@@ -21,15 +21,27 @@
 //!
 //! 1. [`server`] reads all frames that are there, decodes them ([`protocol`]) and hands their
 //!    checks on as one batch.
-//! 2. [`node::Limiter`] finds each check's policy, hashes its key, and
-//! 3. [`limiter`]'s table, for each, locks the key's stripe and decides by the sliding window. What
-//!    is granted is marked dirty and gets a *ticket*: the number of the commit it will be in.
+//! 2. The engine (`node/engine.rs`) finds each check's policy, hashes its key, and
+//! 3. [`limiter`]'s table, for each, locks the key's stripe and, if its slot is served here, decides
+//!    by the sliding window. What is granted is marked dirty and gets a *ticket*: the number of the
+//!    commit it will be in. What is not served here is passed on to its owner (`node/forward`), as
+//!    [`routing`]'s slot map names it, or waits a moment while its slot moves.
 //!    A key that another node owns is passed on to it: [`routing`] says to whom, `node/forward` asks
 //!    it over a connection of the [`client`]'s kind, and nobody passes it on again.
 //! 4. [`storage`]'s committer sweeps all that is dirty into one commit record and writes it; the
 //!    first task that waits does it for all.
 //! 5. When the ticket's commit is kept as the policy asks, [`server`] sends the answers, many in
 //!    one write. Denials wait for nothing.
+//!
+//! # The way of a slot
+//!
+//! 1. [`membership`] says which nodes there are (the roster) and which answer (gossip); the ring
+//!    ([`routing`]) says by that who *should* own each slot. Both are advice.
+//! 2. [`ownership`] of a node that should own a slot runs the procedure *seal, install, accept* with
+//!    the slot's owner: copy while it serves, freeze, fetch the rest, install, and serve once the
+//!    old owner has accepted, synced, that it does not own the slot any more.
+//! 3. `node/cluster` carries out what they want: one thread, one step after the other. The table and
+//!    the store do the work, and every client that asked for routes is told of the new owner.
 //!
 //! # Rooms
 //!
@@ -38,9 +50,11 @@
 //! | [`types`] | what are the words? | pure |
 //! | [`protocol`] | what is said? | pure |
 //! | [`server`] | how does a request come in? | edge |
-//! | [`routing`] | whose is it? the key's hash and slot, who owns it, who should | pure; its map has a lock |
+//! | [`routing`] | whose is it? key to slot to owner; the ring | pure; its map has a lock |
 //! | [`limiter`] | may it pass? | pure; its table has locks |
 //! | [`storage`] | is it written? | edge |
+//! | [`ownership`] | who may decide? | pure |
+//! | [`membership`] | who is there? | pure |
 //! | [`transport`] | QUIC endpoints, TLS, certificates, roles | edge |
 //! | [`client`] | how do programs ask? | edge |
 //! | [`config`] | what does the operator want? | edge |
@@ -59,13 +73,16 @@
 //! - A state is changed only under its stripe's lock, and is then dirty until a commit took it.
 //! - A ticket is read under the same lock, so the commit of that number, or an earlier one, holds
 //!   the change.
+//! - A slot is served only under an epoch that its register, synced, has chosen, and never again
+//!   once a higher one was promised.
 //! - A row in the store is never newer than the journal behind it lets it be: the journal is
 //!   dropped only up to the commit that was complete before the checkpoint began.
 //!
 //! # Reading order
 //!
-//! `limiter/window.rs`, `limiter/key_state.rs`, `limiter/table/mod.rs`, `storage/committer.rs`,
-//! `node/limiter.rs`, `server/connection.rs`.
+//! `limiter/window.rs`, `limiter/key_state`, `limiter/table/mod.rs`, `storage/committer.rs`,
+//! `node/engine.rs`, `server/round.rs`; then `ownership/mod.rs`, `ownership/attempt.rs`,
+//! `node/cluster/control.rs`, `node/forward/checks.rs`.
 
 pub mod client;
 #[cfg(feature = "server")]

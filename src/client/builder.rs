@@ -222,6 +222,7 @@ impl Builder {
             seeds,
             config: client_config(tls, alpn)?,
             greeting: Greeting::of_client(),
+            from: None,
         })
     }
 }

@@ -1,6 +1,6 @@
 //! Finds a node that answers: resolves the seeds, tries their addresses, says hello.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::protocol::error::WireError;
 use crate::protocol::frame::{self, FrameBuffer};
 use crate::protocol::hello::{Hello, HelloAnswer, VERSIONS, Welcome};
 use crate::transport::TransportError;
-use crate::transport::endpoint::client_endpoint;
+use crate::transport::endpoint::client_endpoint_from;
 
 /// Longest wait for an address: three packets lost in a row on a slow path.
 pub(super) const ADDRESS_WAIT_MAX: Duration = Duration::from_secs(3);
@@ -81,6 +81,8 @@ pub(super) struct Dialer {
     pub(super) seeds: Vec<Seed>,
     pub(super) config: ClientConfig,
     pub(super) greeting: Greeting,
+    /// The address that packets come from; any unless told.
+    pub(super) from: Option<IpAddr>,
 }
 
 impl Dialer {
@@ -95,7 +97,8 @@ impl Dialer {
         loop {
             if let Some((address, host)) = addresses.next() {
                 let (config, greeting) = (self.config.clone(), self.greeting.clone());
-                attempts.spawn(async move { attempt(address, &host, config, &greeting).await });
+                let way = (self.from, address);
+                attempts.spawn(async move { attempt(way, &host, config, &greeting).await });
             } else if attempts.is_empty() {
                 return Err(worst.unwrap_or(ConnectError::NoSeeds));
             }
@@ -139,12 +142,12 @@ impl Dialer {
 }
 
 async fn attempt(
-    address: SocketAddr,
+    (from, address): (Option<IpAddr>, SocketAddr),
     host: &str,
     config: ClientConfig,
     greeting: &Greeting,
 ) -> Result<Session, ConnectError> {
-    let opened = open(address, host, config, greeting);
+    let opened = open((from, address), host, config, greeting);
     match tokio::time::timeout(ADDRESS_WAIT_MAX, opened).await {
         Ok(outcome) => outcome,
         Err(_) => Err(ConnectError::Silent {
@@ -155,12 +158,12 @@ async fn attempt(
 }
 
 async fn open(
-    address: SocketAddr,
+    (from, address): (Option<IpAddr>, SocketAddr),
     host: &str,
     config: ClientConfig,
     greeting: &Greeting,
 ) -> Result<Session, ConnectError> {
-    let endpoint = client_endpoint(address).map_err(|error| match error {
+    let endpoint = client_endpoint_from(from, address).map_err(|error| match error {
         TransportError::Socket { source, .. } => ConnectError::Socket(source),
         other @ (TransportError::AddressInUse { .. } | TransportError::Cert(_)) => {
             ConnectError::Socket(std::io::Error::other(other))

@@ -63,6 +63,7 @@ impl Keeper {
                 seeds: vec![address],
                 config: self.config.clone(),
                 greeting: Greeting::of_client(),
+                from: None,
             });
             for n in 0..core.shape.connections {
                 let link = Link::new(Arc::clone(&core), Arc::clone(&dialer), place, n);

@@ -6,6 +6,7 @@
 //! failed, requests are turned away at once.
 
 use std::future::Future;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -44,6 +45,17 @@ const DEADLINE_SLACK: Duration = Duration::from_millis(2);
 /// on a stream by default, so that one full stream's worth may queue behind another.
 pub(crate) const CHECKS_MAX: usize = 16 * 1024;
 
+/// How connections to peers are made.
+#[derive(Debug, Clone)]
+pub(crate) struct PeerSetup {
+    /// The node's certificate, and the protocol to speak.
+    pub(crate) config: ClientConfig,
+    /// The first words.
+    pub(crate) greeting: Greeting,
+    /// The address that packets come from; any unless told.
+    pub(crate) from: Option<IpAddr>,
+}
+
 /// See the module. Its tasks end when it is dropped.
 #[derive(Debug)]
 pub(crate) struct PeerClient {
@@ -55,7 +67,12 @@ pub(crate) struct PeerClient {
 impl PeerClient {
     /// A connection to the node at `address` (`host:port`), which is made in the background; requests
     /// wait for it. Must be called inside the tokio runtime that is to run it.
-    pub(crate) fn new(address: &str, config: ClientConfig, greeting: Greeting) -> Self {
+    pub(crate) fn new(address: &str, setup: PeerSetup) -> Self {
+        let PeerSetup {
+            config,
+            greeting,
+            from,
+        } = setup;
         let line = Arc::new(Line {
             lane: Lane::new(CHECKS_MAX),
             clock: Clock::start(),
@@ -67,6 +84,7 @@ impl PeerClient {
             seeds: vec![Seed::from(address)],
             config,
             greeting,
+            from,
         };
         let mut tasks = JoinSet::new();
         let keeping = CloseWithTask(Arc::clone(&line));

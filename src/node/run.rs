@@ -104,6 +104,7 @@ impl NodeOptions {
         Part {
             credentials: &self.credentials,
             advertise: advertise.unwrap_or_else(|| address.to_string()),
+            from: Some(address.ip()).filter(|ip| !ip.is_unspecified()),
             join: &self.join,
             weight: self.weight,
             hand_off_bytes_per_second: self.hand_off_bytes_per_second,

@@ -82,7 +82,6 @@ impl Engine {
     pub(crate) fn open(options: &EngineOptions, set: &PolicySet) -> Result<Arc<Self>, StartError> {
         let opened = open_store(options)?;
         let fence = Arc::new(Fence::new());
-        let registers = opened.store.registers()?;
         let stored = stamp::read(&*opened.store)?;
         let clocks = clock::start_clocks();
         let known = resume(

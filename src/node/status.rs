@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 
 use super::clock;
 use super::engine::Engine;
+use super::policy_sets::rule::FileState;
 use crate::limiter::policy::Durability;
 use crate::limiter::table::Seen;
 use crate::protocol::admin::{Inspected, InspectedLimit, PolicyLine, Status};
@@ -90,6 +91,9 @@ impl Engine {
                 .count() as u64
         };
         let load = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
+        let cluster = self.cluster.get();
+        let forwarded = cluster.map(|cluster| cluster.forwarder.counts());
+        let forwarded = forwarded.unwrap_or_default();
         let uptime = clock::mono_now().since(self.about.started).as_millis();
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -123,6 +127,10 @@ impl Engine {
                 of(Durability::Process),
                 of(Durability::Fsync),
             ],
+            policy_file_differs: cluster.is_some_and(|it| it.file_state() == FileState::Differs),
+            not_owner: forwarded.not_owner,
+            sealed_out: forwarded.sealed_out,
+            peers_refused: cluster.map_or(0, |cluster| cluster.view().refused),
         }
     }
 

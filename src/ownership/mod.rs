@@ -49,7 +49,7 @@ mod vouch;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use coordinator::{Progress, Stage};
+pub(crate) use coordinator::Stage;
 pub(crate) use ownership::{Ownership, Standing};
 pub(crate) use refusal::{Refusal, Refusals};
 pub(crate) use settings::Settings;

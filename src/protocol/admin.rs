@@ -293,4 +293,13 @@ pub struct Status {
     pub policies_max: u64,
     /// Names of the policies by durability mode, none, process, fsync: how many there are of each.
     pub durability: [u64; 3],
+    /// The node's policy file says something else than the set in force in the cluster.
+    pub policy_file_differs: bool,
+    /// Checks that came to this node although another one owns their slot, and were answered so.
+    pub not_owner: u64,
+    /// Checks that waited in vain for a slot that was moving.
+    pub sealed_out: u64,
+    /// What other nodes said or claimed that was refused: strangers, wrong roles, forged senders,
+    /// messages that cannot be.
+    pub peers_refused: u64,
 }

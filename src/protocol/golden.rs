@@ -296,7 +296,7 @@ fn admin_answers_keep_their_bytes() {
         ),
         (
             AdminResponse::Status(Box::new(status())),
-            "270000000305302e312e30016e0102030405060708090a0b0c0d0e0f10111213026f6b0164141516171819",
+            "2b0000000305302e312e30016e0102030405060708090a0b0c0d0e0f10111213026f6b0164141516171819011f2021",
         ),
         (
             AdminResponse::Failed(WireError::Unavailable),
@@ -338,5 +338,9 @@ fn status() -> Status {
         policies: 21,
         policies_max: 22,
         durability: [23, 24, 25],
+        policy_file_differs: true,
+        not_owner: 31,
+        sealed_out: 32,
+        peers_refused: 33,
     }
 }

@@ -36,6 +36,7 @@ mod tests;
 pub(crate) use tests::toy::Toy;
 
 pub(crate) use bounds::Bounds;
+#[cfg(test)]
 pub(crate) use connection::serve_requests;
 pub(crate) use peer_door::{PeerDoor, Stranger, Visit, Visited, Visitor};
 pub(crate) use quic::Server;

@@ -2,6 +2,7 @@
 //! on which its control loop runs.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -22,7 +23,7 @@ use crate::membership::swim::{Swim, SwimConfig};
 use crate::node::clock;
 use crate::node::engine::Engine;
 use crate::node::error::StartError;
-use crate::node::forward::{Forwarder, PeerSetup, Waits};
+use crate::node::forward::{Forwarder, Waits, peer_setup};
 use crate::node::peers::{ClusterIdentity, Door, Joiner, Own, PeerNet, join};
 use crate::node::policy_sets::rule::{Peers, PolicyEffect, PolicySets};
 use crate::node::policy_sets::versioned::{META_NAME, VersionedSet};
@@ -49,6 +50,8 @@ pub(crate) struct Part<'a> {
     pub(crate) credentials: &'a Credentials,
     /// Where others reach it.
     pub(crate) advertise: String,
+    /// The address that it connects to others from; any if it listens on all.
+    pub(crate) from: Option<IpAddr>,
     /// Nodes to join.
     pub(crate) join: &'a [String],
     /// Its share of the slots.
@@ -123,11 +126,12 @@ impl Membership {
                 key_secret: about.key_secret,
             },
             identity: Identity::new(about.node, address.clone(), BootCounter(about.boots)),
+            from: part.from,
             in_flight_max: about.in_flight_max,
         };
         let registers = registers(engine)?;
         let roster = roster(engine)?;
-        let setup = PeerSetup::of_peer(part.credentials, &own).map_err(StartError::Credentials)?;
+        let setup = peer_setup(part.credentials, &own).map_err(StartError::Credentials)?;
         let forwarder = Arc::new(Forwarder::new(about.node, setup, Waits::default()));
         let (policies, effects) = policies(engine, &roster, file)?;
         let (command, commands) = mpsc::channel(COMMANDS_MAX);

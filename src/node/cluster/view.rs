@@ -18,19 +18,13 @@ pub(crate) struct View {
     pub(crate) nodes: Vec<RingNode>,
     /// Hand-offs to this node.
     pub(crate) hand_offs: Vec<HandOff>,
+    /// What was refused of all that other nodes said or claimed.
+    pub(crate) refused: u64,
     /// Of each slot, who should hold it.
     pub(crate) targets: Arc<Vec<Replicas>>,
 }
 
 impl View {
-    /// Nodes besides `me` that are part of the cluster.
-    pub(crate) fn others(&self, me: NodeId) -> usize {
-        let others = self.nodes.iter();
-        others
-            .filter(|node| node.node != me.0 && !matches!(node.state.as_str(), "left" | "removed"))
-            .count()
-    }
-
     fn target(&self, slot: Slot) -> Option<NodeId> {
         self.targets.get(slot.index())?.as_slice().first().copied()
     }

@@ -11,9 +11,9 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use super::pace::Pace;
-use super::peers::{PeerSetup, Peers, Unanswered};
+use super::peers::{Peers, Unanswered};
 use crate::client::ResendLost;
-use crate::client::peer::PeerRequest;
+use crate::client::peer::{PeerRequest, PeerSetup};
 use crate::node::clock;
 use crate::protocol::client::ResponseBody;
 use crate::protocol::error::WireError;

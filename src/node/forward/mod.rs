@@ -23,6 +23,6 @@ mod peers;
 mod tests;
 
 pub(crate) use clustered::Clustered;
-pub(crate) use forwarder::{ForwardCounts, Forwarder, Waits};
+pub(crate) use forwarder::{Forwarder, Waits};
 pub(crate) use local::Local;
-pub(crate) use peers::PeerSetup;
+pub(crate) use peers::peer_setup;

@@ -7,9 +7,8 @@ use std::thread::ThreadId;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use quinn::ClientConfig;
 
-use crate::client::peer::{PeerClient, PeerRequest};
+use crate::client::peer::{PeerClient, PeerRequest, PeerSetup};
 use crate::client::{CheckError, Greeting};
 use crate::node::peers::{Own, requests_answer};
 use crate::protocol::client::ResponseBody;
@@ -19,29 +18,19 @@ use crate::transport::endpoint::client_config;
 use crate::transport::tls::Credentials;
 use crate::types::NodeId;
 
-/// How connections to peers are made.
-#[derive(Debug, Clone)]
-pub(crate) struct PeerSetup {
-    /// The node's certificate, and the protocol to speak.
-    pub(crate) config: ClientConfig,
-    /// The first words.
-    pub(crate) greeting: Greeting,
-}
-
-impl PeerSetup {
-    /// As the node `own`: what it asks is not passed on again.
-    ///
-    /// # Errors
-    /// [`CertError`], if the credentials cannot be used.
-    pub(crate) fn of_peer(credentials: &Credentials, own: &Own) -> Result<Self, CertError> {
-        Ok(Self {
-            config: client_config(credentials, ALPN_PEER)?,
-            greeting: Greeting {
-                hello: own.requests_hello().into(),
-                answer: requests_answer,
-            },
-        })
-    }
+/// How a node `own` connects to others: what it asks is not passed on again.
+///
+/// # Errors
+/// [`CertError`], if the credentials cannot be used.
+pub(crate) fn peer_setup(credentials: &Credentials, own: &Own) -> Result<PeerSetup, CertError> {
+    Ok(PeerSetup {
+        config: client_config(credentials, ALPN_PEER)?,
+        greeting: Greeting {
+            hello: own.requests_hello().into(),
+            answer: requests_answer,
+        },
+        from: own.from,
+    })
 }
 
 /// The connections of all workers.
@@ -123,8 +112,7 @@ impl Peers {
         }
         // Those of threads that have ended go too.
         clients.retain(|_, peer| !peer.client.is_closed());
-        let PeerSetup { config, greeting } = self.setup.clone();
-        let client = Arc::new(PeerClient::new(&address, config, greeting));
+        let client = Arc::new(PeerClient::new(&address, self.setup.clone()));
         let peer = Peer {
             address,
             client: Arc::clone(&client),

@@ -50,6 +50,21 @@ struct Kind {
     unlogged: AtomicU64,
 }
 
+impl PeerCounts {
+    /// Everybody who was not let in, or was cut off.
+    pub(crate) fn refused(&self) -> u64 {
+        let kinds = [
+            self.strangers,
+            self.wrong_role,
+            self.other_cluster,
+            self.other_version,
+            self.wrong_identity,
+            self.malformed,
+        ];
+        kinds.into_iter().fold(0, u64::saturating_add)
+    }
+}
+
 /// What the status shows about connections between nodes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct PeerCounts {

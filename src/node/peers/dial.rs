@@ -1,7 +1,7 @@
 //! Connects to another node: resolves its address, shakes hands, says hello, and makes sure of who
 //! answers.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::membership::identity::{Address, Identity};
 use crate::protocol::frame::{FRAME_BYTES_MAX, FrameBuffer, decode, encode};
 use crate::protocol::hello::VERSIONS;
 use crate::protocol::peer::{PeerAnswer, PeerHello, PeerRefusal, PeerWelcome, Purpose};
-use crate::transport::endpoint::{client_endpoint, peer_config};
+use crate::transport::endpoint::{client_endpoint_from, peer_config};
 use crate::transport::tls::{Credentials, certificate_name};
 use crate::transport::{CertError, CloseCode, TransportError};
 use crate::types::NodeId;
@@ -125,6 +125,8 @@ pub(super) struct Reached {
 #[derive(Debug)]
 pub(super) struct Caller {
     config: ClientConfig,
+    /// The address that packets come from; any unless told.
+    from: Option<IpAddr>,
     /// One for each address family, made when needed.
     endpoints: Mutex<[Option<Endpoint>; 2]>,
 }
@@ -133,8 +135,15 @@ impl Caller {
     pub(super) fn new(credentials: &Credentials) -> Result<Self, CertError> {
         Ok(Self {
             config: peer_config(credentials)?,
+            from: None,
             endpoints: Mutex::default(),
         })
+    }
+
+    /// The same, from this address.
+    pub(super) fn from(mut self, from: Option<IpAddr>) -> Self {
+        self.from = from;
+        self
     }
 
     fn endpoint(&self, to: SocketAddr) -> Result<Endpoint, TransportError> {
@@ -143,7 +152,7 @@ impl Caller {
         let place = if to.is_ipv6() { v6 } else { v4 };
         match place {
             Some(endpoint) => Ok(endpoint.clone()),
-            None => Ok(place.insert(client_endpoint(to)?).clone()),
+            None => Ok(place.insert(client_endpoint_from(self.from, to)?).clone()),
         }
     }
 

@@ -33,11 +33,9 @@ mod session;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use bulk::{BulkError, BulkReader, BulkSender, Fetcher};
-pub(crate) use counts::PeerCounts;
-pub(crate) use dial::DialError;
+pub(crate) use bulk::{BulkError, BulkReader, BulkSender};
 pub(crate) use door::Door;
 pub(crate) use event::PeerEvent;
-pub(crate) use join::{JoinError, Joined, Joiner, join};
+pub(crate) use join::{Joiner, join};
 pub(crate) use net::PeerNet;
 pub(crate) use own::{ClusterIdentity, Own, requests_answer};

@@ -61,7 +61,7 @@ impl PeerNet {
         let (arrive, arrivals) = mpsc::channel(ARRIVALS_MAX);
         let dialer = Dialer {
             admission: Arc::clone(&admission),
-            caller: Caller::new(credentials)?,
+            caller: Caller::new(credentials)?.from(admission.own.from),
         };
         Ok(Self {
             admission,

@@ -1,6 +1,7 @@
 //! What a node says of itself to other nodes.
 
 use std::fmt;
+use std::net::IpAddr;
 
 use crate::membership::identity::Identity;
 use crate::protocol::error::WireError;
@@ -36,6 +37,8 @@ pub(crate) struct Own {
     pub(crate) cluster: ClusterIdentity,
     /// Its id, advertised address and boot counter.
     pub(crate) identity: Identity,
+    /// The address that it connects to others from; any if it has no address of its own.
+    pub(crate) from: Option<IpAddr>,
     /// Most checks that it takes in flight on one stream.
     pub(crate) in_flight_max: u32,
 }

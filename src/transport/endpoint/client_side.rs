@@ -1,6 +1,6 @@
 //! The client's endpoint.
 
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use quinn::crypto::rustls::QuicClientConfig;
@@ -55,11 +55,24 @@ fn config(
 /// # Errors
 /// [`TransportError::Socket`].
 pub(crate) fn client_endpoint(remote: SocketAddr) -> Result<Endpoint, TransportError> {
-    let address: SocketAddr = if remote.is_ipv6() {
-        (Ipv6Addr::UNSPECIFIED, 0).into()
+    client_endpoint_from(None, remote)
+}
+
+/// As [`client_endpoint`]; packets come from the address `from`, if it is of the family of `remote`.
+///
+/// # Errors
+/// [`TransportError::Socket`].
+pub(crate) fn client_endpoint_from(
+    from: Option<IpAddr>,
+    remote: SocketAddr,
+) -> Result<Endpoint, TransportError> {
+    let unspecified: IpAddr = if remote.is_ipv6() {
+        Ipv6Addr::UNSPECIFIED.into()
     } else {
-        (Ipv4Addr::UNSPECIFIED, 0).into()
+        Ipv4Addr::UNSPECIFIED.into()
     };
+    let from = from.filter(|from| from.is_ipv6() == remote.is_ipv6());
+    let address = SocketAddr::new(from.unwrap_or(unspecified), 0);
     let socket = socket(address, false)?;
     Endpoint::new(
         EndpointConfig::default(),

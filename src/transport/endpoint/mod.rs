@@ -7,7 +7,7 @@ mod settings;
 
 #[cfg(feature = "server")]
 pub(crate) use client_side::peer_config;
-pub(crate) use client_side::{client_config, client_endpoint};
+pub(crate) use client_side::{client_config, client_endpoint, client_endpoint_from};
 #[cfg(feature = "server")]
 pub(crate) use server_side::{ServerSetup, bind};
 pub(crate) use settings::STREAMS_MAX;

@@ -17,6 +17,7 @@ use super::{PATIENCE, now_ns};
 
 /// The settings of all nodes; checkpoints every second, so that even short lives see some.
 const SETTINGS: &str = "\
+[server]
 drain_timeout = \"20s\"
 [storage]
 checkpoint_interval = \"1s\"

@@ -16,8 +16,9 @@ use quinn::{Connection, Endpoint, RecvStream, SendStream};
 use tokio::task::JoinHandle;
 
 use self::toy::Toy;
-use super::{Clustered, Forwarder, PeerSetup, Waits};
+use super::{Clustered, Forwarder, Waits};
 use crate::client::Greeting;
+use crate::client::peer::PeerSetup;
 use crate::node::clock;
 use crate::protocol::client::{Ask, PolicyRef, Target, WireDecision, WireSource};
 use crate::protocol::error::WireError;
@@ -101,6 +102,7 @@ impl Node {
         let peer_setup = PeerSetup {
             config: client_config(&credentials, ALPN_CLIENT).unwrap(),
             greeting: Greeting::of_client(),
+            from: None,
         };
         let forwarder = Arc::new(Forwarder::new(id, peer_setup, waits));
         let clustered = Arc::new(Clustered::new(Arc::clone(&toy), Arc::clone(&forwarder)));

@@ -1,7 +1,8 @@
 //! Bulk streams: chunks come over whole and in order, and a transfer that is cut off says so.
 
 use super::{PeerEvent, TestNode, couple};
-use crate::node::peers::{BulkError, BulkSender, Fetcher};
+use crate::node::peers::bulk::Fetcher;
+use crate::node::peers::{BulkError, BulkSender};
 use crate::protocol::bulk::{BulkChunk, BulkRequest, WireRow};
 use crate::transport::certs::Authority;
 use crate::types::NodeId;

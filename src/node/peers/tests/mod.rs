@@ -11,7 +11,8 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use super::{ClusterIdentity, Own, PeerCounts, PeerEvent, PeerNet};
+use super::counts::PeerCounts;
+use super::{ClusterIdentity, Own, PeerEvent, PeerNet};
 use crate::membership::identity::{Address, Identity};
 use crate::membership::roster::Roster;
 use crate::node::clock;
@@ -73,6 +74,7 @@ impl TestNode {
         let own = Own {
             cluster: CLUSTER,
             identity,
+            from: None,
             in_flight_max: 100,
         };
         let net = PeerNet::new(own, roster, &credentials).unwrap();

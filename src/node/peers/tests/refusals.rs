@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use super::{CLUSTER, TestNode, couple, credentials, free_address, name};
 use crate::membership::identity::Address;
 use crate::membership::roster::{Roster, RosterEntry, Standing};
-use crate::node::peers::PeerCounts;
+use crate::node::peers::counts::PeerCounts;
 use crate::node::peers::dial::{Caller, DialError, Greeted};
 use crate::protocol::hello::VERSIONS;
 use crate::protocol::peer::{PeerHello, PeerRefusal, Purpose};

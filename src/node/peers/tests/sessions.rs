@@ -194,6 +194,7 @@ async fn a_node_that_comes_to_ask_is_served_like_a_client() {
     let two = Own {
         cluster: CLUSTER,
         identity: Identity::new(NodeId(2), free_address(), BootCounter(1)),
+        from: None,
         in_flight_max: 1,
     };
     let config = peer_config(&credentials(&authority, Role::Node, &name(2))).unwrap();
