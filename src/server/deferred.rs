@@ -14,7 +14,7 @@ use futures_util::stream::FuturesUnordered;
 
 use super::admission::{Admission, Counted};
 use super::encode::{self, Outcome};
-use super::service::{Answer, Decided, Service, Settled, Task, Wait};
+use super::service::{Answer, Decided, Service, Settled, Task, Wait, kept_apart};
 use crate::protocol::client::ResponseBody;
 use crate::protocol::error::WireError;
 
@@ -104,7 +104,8 @@ impl Deferred {
         homes.extend(places.iter().map(|&place| Home { request, place }));
         if let Some(wait) = wait {
             let service = Arc::clone(service);
-            let kept = async move { Done::Kept(request, service.kept(wait).await) };
+            let kept = kept_apart(async move { service.kept(wait).await });
+            let kept = async move { Done::Kept(request, kept.await) };
             self.work.push(Box::pin(kept));
         }
     }

@@ -94,6 +94,19 @@ impl std::fmt::Debug for Settled {
     }
 }
 
+/// Runs a wait for a commit in a task of its own.
+///
+/// Who waits may be given the turn to commit for everybody. Work that belongs to a stream rests while
+/// the stream waits or writes, and a turn given to it then would hold everybody up.
+pub(crate) async fn kept_apart(
+    kept: impl Future<Output = Result<(), WireError>> + Send + 'static,
+) -> Result<(), WireError> {
+    // A task that did not end has a panic or the runtime's end to answer for.
+    tokio::spawn(kept)
+        .await
+        .unwrap_or(Err(WireError::StorageFailed))
+}
+
 /// How a command was carried out.
 pub(crate) enum Carried {
     /// It is, and the answer may leave once this is kept.

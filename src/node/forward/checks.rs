@@ -14,7 +14,7 @@ use crate::node::clock;
 use crate::protocol::client::{ResponseBody, WireDecision, WireSource};
 use crate::protocol::error::WireError;
 use crate::routing::router::Route;
-use crate::server::{Decided, Postponed, Settled, Task, Via, Wait};
+use crate::server::{Decided, Postponed, Settled, Task, Via, Wait, kept_apart};
 use crate::types::{NodeId, Slot};
 
 /// How a check came here, and how often it may still be sent.
@@ -271,7 +271,11 @@ impl<L: Local> Clustered<L> {
             .filter_map(|(_, answer)| answer.wait)
             .reduce(Wait::join);
         let lost = match wait {
-            Some(wait) => self.local.kept(wait).await.err(),
+            Some(wait) => {
+                let local = Arc::clone(&self.local);
+                let kept = kept_apart(async move { local.kept(wait).await });
+                kept.await.err()
+            }
             None => None,
         };
         let asks = batch.asks();

@@ -16,7 +16,7 @@ use crate::protocol::client::{Ask, RequestBody, ResponseBody};
 use crate::protocol::error::WireError;
 use crate::protocol::frame;
 use crate::routing::router::Route;
-use crate::server::{Carried, Via};
+use crate::server::{Carried, Via, kept_apart};
 use crate::types::{MonoTime, NodeId, Slot};
 
 /// A command on its way.
@@ -172,7 +172,9 @@ impl<L: Local> Clustered<L> {
         let Some(wait) = wait else {
             return Some(body);
         };
-        Some(match self.local.kept(wait).await {
+        let local = Arc::clone(&self.local);
+        let kept = kept_apart(async move { local.kept(wait).await });
+        Some(match kept.await {
             Ok(()) => body,
             Err(error) => failed(error),
         })

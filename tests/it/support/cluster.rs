@@ -4,6 +4,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use distributed_rate_limiter::client::{Admin, Builder, Client, Ring};
 use distributed_rate_limiter::transport::Role;
@@ -24,6 +25,9 @@ checkpoint_interval = \"1s\"
 [log]
 format = \"json\"
 ";
+
+/// Deadline of clients: a busy machine may stand still for a while, and no time is judged here.
+const DEADLINE: Duration = Duration::from_secs(5);
 
 /// See the module.
 #[derive(Debug)]
@@ -195,6 +199,7 @@ impl Cluster {
         Client::builder()
             .seeds(seeds)
             .tls(self.credentials(Role::Client))
+            .deadline(DEADLINE)
     }
 
     /// Describes clients that know all nodes.
@@ -227,7 +232,7 @@ impl Cluster {
                 now_ns() < given_up,
                 "the cluster never settled:\n{views:#?}"
             );
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
 
