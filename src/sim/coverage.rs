@@ -1,0 +1,91 @@
+//! What was exercised. A fault that never happened proves nothing: a run of enough seeds in which
+//! one of them is missing has failed.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// What can be exercised, and where.
+pub(super) type Exercise = (&'static str, &'static str);
+
+/// Steps of a hand-off at which it can be cut, by what the node was about to do.
+pub(super) const STEPS: [&str; 8] = [
+    "send", "persist", "freeze", "pre-copy", "fetch", "install", "serve", "drop",
+];
+
+/// Writes at which a node can crash: before, between the write and its sync, and between the sync
+/// and its report.
+pub(super) const WRITES: [&str; 4] = ["registers", "install", "commit", "freeze"];
+
+/// Everything else that must happen.
+#[rustfmt::skip]
+const OTHERS: [Exercise; 37] = [
+    ("fault", "kill -9"), ("fault", "power loss"), ("fault", "power loss that costs writes"),
+    ("fault", "failed sync"), ("fault", "pause"), ("fault", "pause between two effects"),
+    ("fault", "one-way cut"), ("fault", "network partition"), ("fault", "connection reset"),
+    ("fault", "wall clock steps"), ("fault", "wall clock falls far back"),
+    ("message", "lost with its connection"), ("message", "held back by a cut"),
+    ("message", "dropped"), ("message", "doubled"), ("message", "reordered"),
+    ("operator", "join"), ("operator", "drain"), ("operator", "weight change"),
+    ("operator", "stop after a drain"), ("operator", "policy change"),
+    ("operator", "removal by force"),
+    ("rule", "seal refused"), ("rule", "accept refused"),
+    ("rule", "accepted configuration found (T4)"), ("rule", "own slots sealed after a start (O5)"),
+    ("rule", "install from a transfer"), ("rule", "install of an own state"),
+    ("transfer", "dirty remainder after a pre-copy"), ("transfer", "rest refused"),
+    ("transfer", "cut"),
+    ("client", "proxied answer"), ("client", "told of another owner"), ("client", "timeout"),
+    ("client", "refund"), ("client", "check of several keys undone"),
+    ("client", "denied from its cache"),
+];
+
+/// How often each was.
+#[derive(Debug, Clone, Default)]
+pub struct Coverage {
+    counts: BTreeMap<Exercise, u64>,
+}
+
+impl Coverage {
+    pub(super) fn note(&mut self, exercise: Exercise) {
+        *self.counts.entry(exercise).or_default() += 1;
+    }
+
+    /// Adds what another run exercised.
+    pub(super) fn add(&mut self, other: &Self) {
+        for (exercise, count) in &other.counts {
+            *self.counts.entry(*exercise).or_default() += count;
+        }
+    }
+
+    /// What never happened.
+    pub(super) fn missing(&self) -> Vec<Exercise> {
+        let crashes = ["kill -9", "power loss"];
+        let at = |kind: &'static str, places: &'static [&'static str]| {
+            places.iter().map(move |&place| (kind, place))
+        };
+        let mut all: Vec<Exercise> = OTHERS.to_vec();
+        all.extend(at("cut before", &STEPS));
+        all.extend(at("crash before write", &WRITES));
+        all.extend(at("crash before sync", &WRITES));
+        all.extend(at("crash before report", &WRITES));
+        all.extend(crashes.map(|kind| ("fault", kind)));
+        all.retain(|exercise| !self.counts.contains_key(exercise));
+        all
+    }
+}
+
+impl fmt::Display for Coverage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut kind = "";
+        for ((what, place), count) in &self.counts {
+            if *what != kind {
+                kind = what;
+                writeln!(f, "{kind}")?;
+            }
+            writeln!(f, "{count:>10}  {place}")?;
+        }
+        for (what, place) in self.missing() {
+            writeln!(f, "     NEVER  {what}: {place}")?;
+        }
+        Ok(())
+    }
+}

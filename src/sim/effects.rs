@@ -1,0 +1,506 @@
+//! What the state machine of a node wants done, carried out one by one; between any two of them,
+//! and around every write and sync, the node may crash or stand still.
+
+use super::disk::{Stamp, Write};
+use super::judge::Fact;
+use super::lives::End;
+use super::machine::{Held, Serving, node_id, node_of};
+use super::mutations::Mutation;
+use super::queue::{AfterSync, NodeEvent};
+use super::state::SlotState;
+use super::wire::Wire;
+use super::world::{MS, World};
+use crate::limiter::SlotClock;
+use crate::ownership::event::{Effect, Event, Installed, Origin, TaskId};
+use crate::ownership::message::Message;
+use crate::ownership::record::Register;
+use crate::types::{Epoch, MonoTime, Position, Slot, SlotRecord, SlotSet, SlotTime};
+
+impl World {
+    /// Something happens to a node's state machine.
+    pub(super) fn step(&mut self, node: usize, event: Event) {
+        let machine = &mut self.machines[node];
+        let mono = machine.clocks.mono(self.now);
+        let Some(process) = machine.process.as_mut() else {
+            return;
+        };
+        let effects = process.ownership.step(mono, event);
+        process.effects.extend(effects);
+        self.carry_out(node);
+    }
+
+    /// Carries out what is to be done, until the node crashes or stands still.
+    pub(super) fn carry_out(&mut self, node: usize) {
+        while self.machines[node].paused.is_none() {
+            let Some(effect) = self.process(node).and_then(|it| it.effects.pop_front()) else {
+                return;
+            };
+            if self.accident(node, ("cut before", name(&effect))) {
+                return;
+            }
+            if self.may_stumble() {
+                self.coverage.note(("fault", "pause between two effects"));
+                if let Some(process) = self.process(node) {
+                    process.effects.push_front(effect);
+                }
+                self.pause(node);
+                return;
+            }
+            self.carry_out_one(node, effect);
+        }
+    }
+
+    fn may_stumble(&mut self) -> bool {
+        !self.calm && self.random.below(3_000_000) < self.options.crash_ppm
+    }
+
+    /// A crash at this very place, or not.
+    pub(super) fn accident(&mut self, node: usize, place: (&'static str, &'static str)) -> bool {
+        if self.calm || self.random.below(1_000_000) >= self.options.crash_ppm {
+            return false;
+        }
+        self.coverage.note(place);
+        self.say(|| format!("node {node} crashes: {} {}", place.0, place.1));
+        let power = self.random.permille(400);
+        self.crash(node, if power { End::PowerLoss } else { End::Kill });
+        true
+    }
+
+    fn carry_out_one(&mut self, node: usize, effect: Effect) {
+        self.say(|| format!("node {node}: {}", brief(&effect)));
+        match effect {
+            Effect::Send { to, message } => self.send_message(node, node_of(to), message),
+            Effect::Persist { task, registers } => self.persist(node, task, registers),
+            Effect::Freeze { task, slots } => self.freeze(node, task, &slots),
+            Effect::PreCopy { task, from, slots } => {
+                self.ask_for_copy(node, node_of(from), task, &slots);
+            }
+            Effect::Fetch {
+                task, from, slots, ..
+            } => self.ask_for_rest(node, node_of(from), task, &slots),
+            Effect::Install { task, epoch, slots } => self.install(node, task, epoch, &slots),
+            Effect::Serve { slots } => {
+                for (slot, epoch) in slots {
+                    self.serve(node, slot, epoch);
+                }
+            }
+            Effect::Drop { slots } => self.drop_states(node, &slots),
+            Effect::Announce { records } => self.announce(node, &records),
+            Effect::WakeAt(at) => self.wake_at(node, at),
+        }
+    }
+
+    fn send_message(&mut self, node: usize, to: usize, mut message: Message) {
+        match &mut message {
+            Message::Sealed { slots, refused, .. } => {
+                if !refused.is_empty() {
+                    self.coverage.note(("rule", "seal refused"));
+                }
+                for it in slots {
+                    if it.accepted.is_some() {
+                        self.coverage.note(("rule", "accepted configuration found (T4)"));
+                    }
+                    if self.mutated(Mutation::AcceptedIgnored) {
+                        it.accepted = None;
+                    }
+                }
+            }
+            Message::Accepted { refused, .. } if !refused.is_empty() => {
+                self.coverage.note(("rule", "accept refused"));
+            }
+            Message::Accept { ballot, slots } if self.mutated(Mutation::ServeOnOwnAcceptance) => {
+                let own = slots.iter().filter(|it| it.proposed.owner == node_id(node));
+                let own: Vec<Slot> = own.map(|it| it.slot).collect();
+                let ballot = *ballot;
+                for slot in own {
+                    self.serve(node, slot, ballot);
+                }
+            }
+            _ => {}
+        }
+        self.send(node, to, Wire::Ownership(message));
+    }
+
+    /// A message about slots arrives.
+    pub(super) fn received(&mut self, node: usize, peer: usize, message: Message) {
+        self.say(|| format!("node {node} hears from {peer}: {}", brief_message(&message)));
+        let from = node_id(peer);
+        self.step(node, Event::Received { from, message });
+    }
+
+    fn persist(&mut self, node: usize, task: TaskId, registers: Vec<(Slot, Register)>) {
+        if self.accident(node, ("crash before write", "registers")) {
+            return;
+        }
+        let write = Write::Registers(registers.clone());
+        self.machines[node].disk.write(write);
+        let after = AfterSync::Report(Event::Persisted { task }, registers);
+        if self.mutated(Mutation::PromiseNotSynced) {
+            self.plan_node(node, 1, NodeEvent::Synced { upto: 0, after });
+        } else if !self.accident(node, ("crash before sync", "registers")) {
+            self.sync(node, after);
+        }
+    }
+
+    /// Syncs all that is written, and then does what waits for it.
+    pub(super) fn sync(&mut self, node: usize, after: AfterSync) {
+        let slow = self.random.permille(30);
+        let takes_ns = self.random.between(100_000, if slow { 80 * MS } else { 3 * MS });
+        let now = self.now;
+        let machine = &mut self.machines[node];
+        machine.sync_ends_ns = machine.sync_ends_ns.max(now + takes_ns);
+        let upto = machine.disk.last_write();
+        let in_ns = machine.sync_ends_ns - now;
+        self.plan_node(node, in_ns, NodeEvent::Synced { upto, after });
+    }
+
+    pub(super) fn synced(&mut self, node: usize, upto: u64, after: AfterSync) {
+        if std::mem::take(&mut self.machines[node].failing) {
+            // the node fences itself: nobody knows what of it is on the disk
+            self.coverage.note(("fault", "failed sync"));
+            self.crash(node, End::PowerLoss);
+            return;
+        }
+        self.machines[node].disk.synced(upto);
+        match after {
+            AfterSync::Report(event, registers) => {
+                if self.accident(node, ("crash before report", reported(&event))) {
+                    return;
+                }
+                for (slot, register) in &registers {
+                    let (slot, register) = (*slot, register);
+                    self.see(&Fact::Registered {
+                        node,
+                        slot,
+                        register,
+                    });
+                }
+                self.step(node, event);
+            }
+            AfterSync::Answers(answers) => {
+                if self.accident(node, ("crash before report", "commit")) {
+                    return;
+                }
+                for (asker, request, answer) in answers {
+                    self.reply(node, asker, request, answer);
+                }
+            }
+            AfterSync::Nothing => {}
+        }
+    }
+
+    fn freeze(&mut self, node: usize, task: TaskId, slots: &SlotSet) {
+        let mut frozen = Vec::new();
+        for slot in slots.iter() {
+            let reading = self.reading(node, slot);
+            let ignored = self.mutated(Mutation::OwnerIgnoresItsPromise);
+            let Some(held) = self.process(node).and_then(|it| it.held.get_mut(&slot)) else {
+                continue;
+            };
+            if let Some(reading) = reading {
+                held.state.clock = held.state.clock.max(reading);
+            }
+            let served = !ignored && held.serving.take().is_some();
+            if served {
+                self.see(&Fact::Stopped { node, slot });
+            }
+            frozen.push(slot);
+        }
+        self.commit(node);
+        if self.accident(node, ("crash before sync", "freeze")) {
+            return;
+        }
+        let Some(process) = self.process(node) else {
+            return;
+        };
+        let held = frozen.iter().filter_map(|slot| process.held.get_key_value(slot));
+        let slots: Vec<(Slot, Position, SlotTime)> =
+            held.map(|(&slot, it)| (slot, it.state.at, it.state.clock)).collect();
+        let event = Event::Frozen { task, slots };
+        self.sync(node, AfterSync::Report(event, Vec::new()));
+    }
+
+    fn install(&mut self, node: usize, task: TaskId, epoch: Epoch, slots: &[Installed]) {
+        if self.accident(node, ("crash before write", "install")) {
+            return;
+        }
+        let installs: Vec<_> = slots
+            .iter()
+            .filter_map(|it| Some((it.slot, it.register, self.new_state(node, epoch, it)?)))
+            .collect();
+        for (slot, _, state) in &installs {
+            let (slot, state) = (*slot, state.clone());
+            self.see(&Fact::Held { slot, state: &state });
+            if let Some(process) = self.process(node) {
+                process.held.insert(slot, Held::resting(state));
+            }
+        }
+        let registers: Vec<_> = installs.iter().map(|it| (it.0, it.1)).collect();
+        let after = AfterSync::Report(Event::Installed { task }, registers.clone());
+        if self.mutated(Mutation::ConfigurationBeforeInstall) {
+            self.machines[node].disk.write(Write::Registers(registers));
+            self.sync(node, after);
+            self.plan_node(node, 400 * MS, NodeEvent::LateInstall(installs));
+            return;
+        }
+        let early: Vec<Slot> = installs.iter().map(|it| it.0).collect();
+        self.machines[node].disk.write(Write::Install(installs));
+        if self.accident(node, ("crash before sync", "install")) {
+            return;
+        }
+        self.sync(node, after);
+        if self.mutated(Mutation::ServeBeforeChosen) {
+            for slot in early {
+                self.serve(node, slot, epoch);
+            }
+        }
+    }
+
+    /// The state that is to be installed, at its new position.
+    fn new_state(&mut self, node: usize, epoch: Epoch, it: &Installed) -> Option<SlotState> {
+        let slot = it.slot;
+        let mono = self.machines[node].clocks.mono(self.now);
+        let window_ms = self.options.policies.longest_window_ms();
+        let process = self.process(node)?;
+        let state = match it.origin {
+            Origin::Own => process.held.get(&slot).map(|held| held.state.clone()),
+            Origin::Fetched => {
+                let staged = process.staged.remove(&slot).filter(|staged| staged.whole);
+                staged.map(|staged| staged.state)
+            }
+            Origin::Lost => Some(SlotState {
+                quarantined_until: it.clock.plus_ms(window_ms + window_ms / 60 + 1),
+                ..SlotState::default()
+            }),
+        };
+        let own_clock = process.own_clock.read(mono);
+        self.coverage.note(match it.origin {
+            Origin::Own => ("rule", "install of an own state"),
+            Origin::Fetched => ("rule", "install from a transfer"),
+            Origin::Lost => ("rule", "install of a lost state"),
+        });
+        let Some(mut state) = state else {
+            let what = format!("node {node} is to install slot {slot} and has no state of it");
+            self.judge.report(self.now, "a state is there before it is installed", what);
+            return None;
+        };
+        state.at = Position { epoch, n: 0 };
+        state.clock = it.clock;
+        if it.origin == Origin::Fetched && self.mutated(Mutation::NoClockInHandOff) {
+            state.clock = own_clock;
+        }
+        Some(state)
+    }
+
+    /// T8: serves from now on.
+    pub(super) fn serve(&mut self, node: usize, slot: Slot, epoch: Epoch) {
+        let mono = self.machines[node].clocks.mono(self.now);
+        let wall_ms = self.machines[node].clocks.wall_ms(self.now);
+        let life = self.machines[node].life;
+        let Some(process) = self.process(node) else {
+            return;
+        };
+        let held = process.held.get_mut(&slot);
+        let Some(held) = held.filter(|held| held.state.at.epoch == epoch) else {
+            let what = format!("node {node} is to serve slot {slot} at {epoch} without a state");
+            self.judge.report(self.now, "served is what is installed", what);
+            return;
+        };
+        if held.serving.is_some_and(|it| it.epoch == epoch) {
+            return;
+        }
+        held.serving = Some(Serving {
+            epoch,
+            clock: SlotClock::new(held.state.clock, mono),
+            wall_ms,
+        });
+        let state = held.state.clone();
+        self.see(&Fact::Served {
+            node,
+            life,
+            slot,
+            epoch,
+            state: &state,
+        });
+    }
+
+    fn drop_states(&mut self, node: usize, slots: &SlotSet) {
+        let mut gone = Vec::new();
+        for slot in slots.iter() {
+            let held = self.process(node).and_then(|it| it.held.remove(&slot));
+            let Some(held) = held else { continue };
+            gone.push(slot);
+            if held.serving.is_some() {
+                self.see(&Fact::Stopped { node, slot });
+            }
+        }
+        if self.mutated(Mutation::TombstoneDeleted) {
+            self.machines[node].disk.write(Write::Forget(gone.clone()));
+        }
+        self.machines[node].disk.write(Write::Drop(gone));
+    }
+
+    fn announce(&mut self, node: usize, records: &[SlotRecord]) {
+        for it in records {
+            let (slot, chosen) = (it.slot, &it.chosen);
+            self.see(&Fact::Chosen { slot, chosen });
+            if let Some(process) = self.process(node) {
+                process.records.insert(slot, it.chosen);
+            }
+        }
+    }
+
+    fn wake_at(&mut self, node: usize, at: MonoTime) {
+        let wait_ns = self.machines[node].clocks.true_wait_ns(self.now, at);
+        let Some(process) = self.process(node) else {
+            return;
+        };
+        if process.wake.is_none_or(|it| at < it) {
+            process.wake = Some(at);
+            self.plan_node(node, wait_ns, NodeEvent::Wake(at));
+        }
+    }
+
+    pub(super) fn wake(&mut self, node: usize, at: MonoTime) {
+        if let Some(process) = self.process(node)
+            && process.wake == Some(at)
+        {
+            process.wake = None;
+            self.step(node, Event::Tick);
+        }
+    }
+
+    /// What the clock of a slot shows; nothing if it stands still.
+    pub(super) fn reading(&mut self, node: usize, slot: Slot) -> Option<SlotTime> {
+        let mono = self.machines[node].clocks.mono(self.now);
+        let wall_ms = self.machines[node].clocks.wall_ms(self.now);
+        let by_wall = self.mutated(Mutation::WallClock);
+        let held = self.process(node)?.held.get(&slot)?;
+        let serving = held.serving?;
+        if by_wall {
+            let gone_ms = wall_ms.saturating_sub(serving.wall_ms);
+            return Some(held.state.clock.plus_ms(gone_ms));
+        }
+        Some(serving.clock.read(mono))
+    }
+
+    /// Stamps the clocks and syncs the log.
+    pub(super) fn upkeep(&mut self, node: usize) {
+        let serving: Vec<(Slot, Epoch)> = self.process(node).map_or_else(Vec::new, |process| {
+            let all = process.held.iter();
+            all.filter_map(|(&slot, it)| Some((slot, it.serving?.epoch))).collect()
+        });
+        let mut slots = self.machines[node].disk.read().stamp.slots.clone();
+        let any_epoch = self.mutated(Mutation::ClockOfLowerEpoch);
+        slots.retain(|_, _| any_epoch);
+        for (slot, epoch) in serving {
+            if let Some(reading) = self.reading(node, slot) {
+                slots.insert(slot, (epoch, reading));
+            }
+        }
+        let clocks = Some(self.machines[node].clocks.read(self.now));
+        let stamp = Write::Stamp(Stamp { clocks, slots });
+        self.machines[node].disk.write(stamp);
+        self.sync(node, AfterSync::Nothing);
+        let next_ns = self.random.between(500, 1000) * MS;
+        self.plan_node(node, next_ns, NodeEvent::Upkeep);
+    }
+}
+
+/// The step of a hand-off that an effect belongs to.
+const fn name(effect: &Effect) -> &'static str {
+    match effect {
+        Effect::Send { .. } => "send",
+        Effect::Persist { .. } => "persist",
+        Effect::Freeze { .. } => "freeze",
+        Effect::PreCopy { .. } => "pre-copy",
+        Effect::Fetch { .. } => "fetch",
+        Effect::Install { .. } => "install",
+        Effect::Serve { .. } => "serve",
+        Effect::Drop { .. } => "drop",
+        Effect::Announce { .. } => "announce",
+        Effect::WakeAt(_) => "wake",
+    }
+}
+
+const fn reported(event: &Event) -> &'static str {
+    match event {
+        Event::Persisted { .. } => "registers",
+        Event::Frozen { .. } => "freeze",
+        Event::Installed { .. } => "install",
+        _ => "other",
+    }
+}
+
+fn numbers(slots: impl Iterator<Item = Slot>) -> String {
+    let all: Vec<String> = slots.map(|slot| slot.to_string()).collect();
+    all.join(",")
+}
+
+fn brief(effect: &Effect) -> String {
+    match effect {
+        Effect::Send { to, message } => {
+            format!("send to {}: {}", node_of(*to), brief_message(message))
+        }
+        Effect::Persist { task, registers } => {
+            let all = registers.iter().map(|(slot, it)| {
+                let version = it.chosen.map_or(0, |chosen| chosen.version);
+                let accepted = it.accepted.map(|(_, accepted)| node_of(accepted.owner));
+                format!("{slot} (promised {}, version {version}, accepted {accepted:?})", it.promised)
+            });
+            let all: Vec<String> = all.collect();
+            format!("persist {}: {}", task.0, all.join(" "))
+        }
+        Effect::Freeze { task, slots } => format!("freeze {}: {slots:?}", task.0),
+        Effect::PreCopy { task, from, slots } => {
+            format!("pre-copy {} from {}: {slots:?}", task.0, node_of(*from))
+        }
+        Effect::Fetch {
+            task, from, slots, ..
+        } => {
+            let slots = numbers(slots.iter().map(|it| it.0));
+            format!("fetch {} from {}: {slots}", task.0, node_of(*from))
+        }
+        Effect::Install { task, epoch, slots } => {
+            let slots = numbers(slots.iter().map(|it| it.slot));
+            format!("install {} at {epoch}: {slots}", task.0)
+        }
+        Effect::Serve { slots } => format!("serve {slots:?}"),
+        Effect::Drop { slots } => format!("drop {slots:?}"),
+        Effect::Announce { records } => {
+            let all = records.iter().map(|it| {
+                let chosen = it.chosen;
+                format!("{} is node {}'s since {}", it.slot, node_of(chosen.owner), chosen.epoch)
+            });
+            all.collect::<Vec<_>>().join("; ")
+        }
+        Effect::WakeAt(at) => format!("wake at {} ms", at.as_ns() / MS),
+    }
+}
+
+fn brief_message(message: &Message) -> String {
+    match message {
+        Message::Seal { ballot, slots } => format!("Seal {ballot} {slots:?}"),
+        Message::Sealed {
+            ballot,
+            slots,
+            refused,
+        } => {
+            let slots = numbers(slots.iter().map(|it| it.slot));
+            format!("Sealed {ballot} [{slots}], {} refused", refused.len())
+        }
+        Message::Accept { ballot, slots } => {
+            let slots = numbers(slots.iter().map(|it| it.slot));
+            format!("Accept {ballot} [{slots}]")
+        }
+        Message::Accepted {
+            ballot,
+            slots,
+            refused,
+        } => format!("Accepted {ballot} {slots:?}, {} refused", refused.len()),
+        Message::Digest { .. } => "Digest".to_owned(),
+        Message::Chosen { records } => {
+            format!("Chosen [{}]", numbers(records.iter().map(|it| it.slot)))
+        }
+    }
+}
