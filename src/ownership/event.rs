@@ -99,7 +99,9 @@ pub(crate) enum Effect {
         /// What.
         message: Message,
     },
-    /// Write these registers and sync; [`Event::Persisted`] follows.
+    /// Write these registers and sync; [`Event::Persisted`] follows. Registers of one slot reach the
+    /// disk in the order of the effects, those of [`Effect::Install`] included: each holds all that
+    /// the ones before it hold, and an older one on top of a newer would take a promise back.
     Persist {
         /// Names it.
         task: TaskId,
@@ -117,7 +119,8 @@ pub(crate) enum Effect {
     },
     /// Copy the state of these slots from `from`, which goes on serving them; what it changes
     /// meanwhile comes with the `Fetch` that has the same slots. [`Event::Fetched`] follows, and is
-    /// not the end of it.
+    /// not the end of it. The copy is kept beside what the node holds of the slots and replaces
+    /// nothing: that may be the only state of a configuration whose fate is not known yet.
     PreCopy {
         /// Names it.
         task: TaskId,

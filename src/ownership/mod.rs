@@ -6,15 +6,48 @@
 //! slot's owner is what a majority of its replicas has accepted; with one replica that is the owner
 //! alone, and the procedure is a plain hand-off.
 //!
-//! - [`record`]: the durable register of a slot, and its bytes.
+//! - [`record`]: the durable register of a slot, what it decides, and its bytes.
 //! - [`message`]: what nodes tell each other.
 //! - [`event`]: what can happen to a node, and what it wants done.
+//! - [`member`]: R3 and R4, as a replica.
+//! - [`candidate`], [`attempt`], [`coordinator`]: T1 to T9, for a slot, a batch, and all batches.
+//! - [`owner`]: O1, O4, O5: what is served in this life of the process.
+//! - [`rebalance`], [`gossip`], [`vouch`]: why a slot moves, how others hear of it, and what the
+//!   operator's word does.
+//! - [`ledger`], [`outbox`]: what all of these share, and what a step wants done.
+//! - [`ownership`]: the one door, `step`; [`reconcile`]: what follows when a register has changed.
 #![cfg_attr(
     not(test),
     warn(clippy::arithmetic_side_effects, clippy::float_arithmetic)
 )]
 #![warn(clippy::wildcard_enum_match_arm)]
 
+mod attempt;
+mod candidate;
+mod coordinator;
 pub(crate) mod event;
+mod gossip;
+mod ledger;
+mod member;
 pub(crate) mod message;
+mod outbox;
+mod owner;
+#[expect(
+    clippy::module_inception,
+    reason = "the struct that the room is named after is in the file named after it"
+)]
+mod ownership;
+mod rebalance;
+mod reconcile;
 pub(crate) mod record;
+mod refusal;
+mod settings;
+mod vouch;
+
+#[cfg(test)]
+mod tests;
+
+pub(crate) use coordinator::{Progress, Stage};
+pub(crate) use ownership::{Ownership, Standing};
+pub(crate) use refusal::{Refusal, Refusals};
+pub(crate) use settings::Settings;

@@ -1,0 +1,200 @@
+//! What all parts of the room share: the registers of this node, the highest counter seen, who is
+//! connected, and what is to be done.
+//!
+//! A register changes in memory at once, since a promise that is not yet synced only refuses more;
+//! but what rests on it is said only when its write is synced (R3, R4). Every change marks its slot,
+//! and the step is not over before `ownership` has drawn the consequences for all that are marked.
+
+use std::collections::BTreeSet;
+
+use super::event::TaskId;
+use super::member::Owed;
+use super::outbox::Outbox;
+use super::record::{Register, is_sound};
+use super::refusal::{Refusal, Refusals};
+use super::settings::{COUNTER_JUMP_MAX, Jitter, Settings};
+use crate::types::{Configuration, Epoch, MonoTime, NodeId, SLOT_COUNT, Slot, SlotSet};
+
+const UNKNOWN: &Register = &Register {
+    promised: Epoch::ZERO,
+    chosen: None,
+    accepted: None,
+    complete: false,
+};
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Ledger {
+    pub(super) me: NodeId,
+    pub(super) now: MonoTime,
+    pub(super) settings: Settings,
+    pub(super) out: Outbox,
+    pub(super) refusals: Refusals,
+    pub(super) jitter: Jitter,
+    /// Who is connected.
+    pub(super) peers: BTreeSet<NodeId>,
+    /// Answers that wait for the disk.
+    pub(super) owed: Vec<Owed>,
+    /// Slots of which something has changed in this step.
+    pub(super) changed: SlotSet,
+    /// Slots whose newest configuration names others, and whose state has not been dropped yet.
+    pub(super) leaving: SlotSet,
+    pub(super) registers: Vec<Register>,
+    counter: u64,
+}
+
+impl Ledger {
+    pub(super) fn new(
+        me: NodeId,
+        registers: &[Option<Register>],
+        settings: Settings,
+        seed: u64,
+    ) -> Self {
+        let stored = registers.iter().copied().chain(std::iter::repeat(None));
+        let registers: Vec<Register> = stored
+            .take(usize::from(SLOT_COUNT))
+            .map(Option::unwrap_or_default)
+            .collect();
+        let counter = registers.iter().map(Self::counter_in).max().unwrap_or(0);
+        Self {
+            me,
+            now: MonoTime::default(),
+            settings,
+            out: Outbox::default(),
+            refusals: Refusals::default(),
+            jitter: Jitter::new(seed),
+            peers: BTreeSet::new(),
+            owed: Vec::new(),
+            changed: SlotSet::EMPTY,
+            leaving: SlotSet::EMPTY,
+            registers,
+            counter,
+        }
+    }
+
+    fn counter_in(register: &Register) -> u64 {
+        let chosen = register.chosen.map_or(0, |it| it.epoch.counter);
+        let accepted = register.accepted.map_or(0, |it| it.0.counter);
+        register.promised.counter.max(chosen).max(accepted)
+    }
+
+    pub(super) fn registers(&self) -> &[Register] {
+        &self.registers
+    }
+
+    pub(super) fn register(&self, slot: Slot) -> &Register {
+        self.registers.get(slot.index()).unwrap_or(UNKNOWN)
+    }
+
+    /// What is known to be chosen of a slot.
+    pub(super) fn chosen(&self, slot: Slot) -> Option<&Configuration> {
+        self.register(slot).chosen.as_ref()
+    }
+
+    /// Whether this node is the owner, as far as it knows.
+    pub(super) fn is_owner(&self, slot: Slot) -> bool {
+        self.chosen(slot).is_some_and(|it| it.owner == self.me)
+    }
+
+    /// A ballot above all seen. Its promise to this node itself is synced before it is told to
+    /// anyone, so that it is never used twice.
+    pub(super) fn next_ballot(&mut self) -> Epoch {
+        self.counter = self.counter.saturating_add(1);
+        Epoch {
+            counter: self.counter,
+            node: self.me,
+        }
+    }
+
+    /// Leaves out numbers, so that the next ballot is above what others may have used unheard.
+    pub(super) fn skip_ballots(&mut self, count: u64) {
+        self.counter = self.counter.saturating_add(count);
+    }
+
+    /// Takes note of a counter that was heard, if it can be.
+    pub(super) fn heard(&mut self, epoch: Epoch) -> bool {
+        let may = epoch.counter <= self.counter.saturating_add(COUNTER_JUMP_MAX);
+        if may {
+            self.counter = self.counter.max(epoch.counter);
+        } else {
+            self.refusals.add(Refusal::Counter);
+        }
+        may
+    }
+
+    /// R3, on one register; the write that must be synced before it counts.
+    pub(super) fn promise(&mut self, slot: Slot, ballot: Epoch) -> Option<TaskId> {
+        let register = self.registers.get_mut(slot.index())?;
+        register.promise(ballot).then(|| {
+            self.changed.insert(slot);
+            self.out.persist(slot)
+        })
+    }
+
+    /// R4, on one register, without the write: the caller sees to it.
+    pub(super) fn accept(
+        &mut self,
+        slot: Slot,
+        ballot: Epoch,
+        base: Configuration,
+        proposed: Configuration,
+    ) -> bool {
+        let Some(register) = self.registers.get_mut(slot.index()) else {
+            return false;
+        };
+        let news = register.version() < base.version;
+        let accepted = register.accept(ballot, base, proposed);
+        if accepted {
+            self.changed.insert(slot);
+            if news {
+                self.note_chosen(slot, base);
+            }
+        }
+        accepted
+    }
+
+    /// Takes note of a configuration that is chosen, if it is news.
+    pub(super) fn learn(&mut self, slot: Slot, chosen: Configuration) -> bool {
+        let Some(register) = self.registers.get_mut(slot.index()) else {
+            return false;
+        };
+        let news = register.learn(chosen);
+        if news {
+            self.changed.insert(slot);
+            self.out.persist(slot);
+            self.note_chosen(slot, chosen);
+        }
+        news
+    }
+
+    fn note_chosen(&mut self, slot: Slot, chosen: Configuration) {
+        self.out.announce(slot);
+        // R8: another's now. Until then the state may be the only one of a configuration that this
+        // node proposed and does not know the fate of.
+        if chosen.replicas.contains(self.me) {
+            self.leaving.remove(slot);
+        } else if self.register(slot).complete {
+            self.leaving.insert(slot);
+        }
+    }
+
+    /// Like [`Ledger::learn`], for what another node says.
+    pub(super) fn hear(&mut self, slot: Slot, chosen: Configuration) -> bool {
+        if !is_sound(&chosen) {
+            self.refusals.add(Refusal::Unsound);
+            return false;
+        }
+        if !self.register(slot).agrees_with(&chosen) {
+            self.refusals.add(Refusal::Contradiction);
+            return false;
+        }
+        self.heard(chosen.epoch) && self.learn(slot, chosen)
+    }
+
+    /// Says whether the state that goes with a register is whole, and returns its write.
+    pub(super) fn set_complete(&mut self, slot: Slot, complete: bool) {
+        if let Some(register) = self.registers.get_mut(slot.index()) {
+            register.complete = complete;
+        }
+    }
+}
