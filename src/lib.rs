@@ -80,6 +80,8 @@ mod protocol;
 mod routing;
 #[cfg(feature = "server")]
 mod server;
+#[cfg(all(feature = "server", any(test, feature = "internals")))]
+mod sim;
 #[cfg(feature = "server")]
 mod storage;
 #[cfg(feature = "server")]

@@ -14,7 +14,7 @@ use super::state::SlotState;
 use super::wire::Wire;
 use super::world::{MS, World};
 use crate::limiter::{ClockStamp, SlotClock, StartClocks, resume};
-use crate::ownership::Ownership;
+use crate::ownership::{Ownership, Settings};
 use crate::ownership::event::Event;
 use crate::ownership::record::Register;
 use crate::types::{Slot, SlotTime};
@@ -106,8 +106,9 @@ impl World {
         registers: &BTreeMap<Slot, Register>,
         seed: u64,
     ) -> Ownership {
-        let registers = registers.iter().map(|(&slot, &it)| (slot, it)).collect();
-        Ownership::new(node_id(node), registers, crate::ownership::Settings::default(), seed)
+        let registers: Vec<Option<Register>> =
+            Slot::all().map(|slot| registers.get(&slot).copied()).collect();
+        Ownership::new(node_id(node), &registers, Settings::default(), seed)
     }
 
     /// The registers as they are found; a mutation finds other ones.

@@ -1,0 +1,113 @@
+//! One run, and many of them: what the binary and the tests call.
+
+use super::coverage::Coverage;
+use super::judge::Violation;
+use super::mutations::{MUTATIONS, Mutation};
+use super::options::Options;
+use super::world::World;
+
+/// Lines of a trace that are shown.
+const TRACE_LINES: usize = 60;
+
+/// What is to be run.
+#[derive(Debug, Clone, Copy)]
+pub struct Plan {
+    /// The seed.
+    pub seed: u64,
+    /// How many nodes there are; at least 2.
+    pub nodes: usize,
+    /// Every fault may happen, and often.
+    pub harsh: bool,
+    mutation: Option<Mutation>,
+}
+
+/// How a run went.
+#[derive(Debug, Clone)]
+pub struct Outcome {
+    /// What the run was like.
+    pub options: String,
+    /// Events that happened.
+    pub steps: u64,
+    /// Facts that were judged.
+    pub facts: u64,
+    /// Grants that were decided.
+    pub grants: usize,
+    /// What was exercised.
+    pub coverage: Coverage,
+    /// The first thing that was wrong.
+    pub violation: Option<Violation>,
+}
+
+impl Plan {
+    /// A run of a seed.
+    pub const fn new(seed: u64, nodes: usize) -> Self {
+        Self {
+            seed,
+            nodes,
+            harsh: false,
+            mutation: None,
+        }
+    }
+
+    /// The same with the protection of this name switched off.
+    #[must_use]
+    pub fn mutated(self, name: &str) -> Option<Self> {
+        let listed = MUTATIONS.iter().find(|it| it.name == name)?;
+        Some(self.with(listed.mutation))
+    }
+
+    pub(super) const fn with(self, mutation: Mutation) -> Self {
+        Self {
+            mutation: Some(mutation),
+            ..self
+        }
+    }
+
+    /// Runs it.
+    pub fn run(self) -> Outcome {
+        self.outcome(false).0
+    }
+
+    /// Runs it, and tells the last things that happened.
+    pub fn trace(self) -> Vec<String> {
+        let mut lines = self.outcome(true).1;
+        let excess = lines.len().saturating_sub(TRACE_LINES);
+        lines.drain(..excess);
+        lines
+    }
+
+    /// Runs it, and tells everything that happened.
+    pub fn whole_trace(self) -> Vec<String> {
+        self.outcome(true).1
+    }
+
+    /// The command that runs just this again.
+    pub fn command(self) -> String {
+        let mut command = format!("tools/simulate --seed {} --nodes {}", self.seed, self.nodes);
+        if self.harsh {
+            command.push_str(" --harsh");
+        }
+        if let Some(mutation) = self.mutation {
+            let name = MUTATIONS.iter().find(|it| it.mutation == mutation);
+            command.push_str(" --mutation ");
+            command.push_str(name.map_or("", |it| it.name));
+        }
+        command
+    }
+
+    fn outcome(self, traced: bool) -> (Outcome, Vec<String>) {
+        let options = Options::draw(self.seed, self.nodes.max(2), self.harsh);
+        let described = options.to_string();
+        let mut world = World::new(options, self.mutation, traced);
+        world.run();
+        let outcome = Outcome {
+            options: described,
+            steps: world.steps,
+            facts: world.judge.facts(),
+            grants: world.judge.ledger().grants().len(),
+            coverage: world.coverage,
+            violation: world.judge.violation().cloned(),
+        };
+        (outcome, world.trace.unwrap_or_default())
+    }
+}
