@@ -206,7 +206,7 @@ impl World {
         }
     }
 
-    fn learn(&mut self, client: usize, slot: Slot, record: Configuration) {
+    pub(super) fn learn(&mut self, client: usize, slot: Slot, record: Configuration) {
         let known = self.clients[client].records.entry(slot).or_insert(record);
         if known.version < record.version {
             *known = record;

@@ -29,7 +29,7 @@ const OTHERS: [Exercise; 37] = [
     ("operator", "stop after a drain"), ("operator", "policy change"),
     ("operator", "removal by force"),
     ("rule", "seal refused"), ("rule", "accept refused"),
-    ("rule", "accepted configuration found (T4)"), ("rule", "own slots sealed after a start (O5)"),
+    ("rule", "accepted configuration found (T4)"), ("rule", "start with slots of its own (O5)"),
     ("rule", "install from a transfer"), ("rule", "install of an own state"),
     ("transfer", "dirty remainder after a pre-copy"), ("transfer", "rest refused"),
     ("transfer", "cut"),

@@ -1,12 +1,13 @@
 //! What the state machine of a node wants done, carried out one by one; between any two of them,
 //! and around every write and sync, the node may crash or stand still.
 
+use super::coverage::STEPS;
 use super::disk::{Stamp, Write};
 use super::judge::Fact;
 use super::lives::End;
 use super::machine::{Held, Serving, node_id, node_of};
 use super::mutations::Mutation;
-use super::queue::{AfterSync, NodeEvent};
+use super::queue::{AfterSync, Happening, NodeEvent};
 use super::state::SlotState;
 use super::wire::Wire;
 use super::world::{MS, World};
@@ -15,6 +16,9 @@ use crate::ownership::event::{Effect, Event, Installed, Origin, TaskId};
 use crate::ownership::message::Message;
 use crate::ownership::record::Register;
 use crate::types::{Epoch, MonoTime, Position, Slot, SlotRecord, SlotSet, SlotTime};
+
+/// What happens so often that a crash at it needs no help.
+const OFTEN: [&str; 3] = ["send", "commit", "persist"];
 
 impl World {
     /// Something happens to a node's state machine.
@@ -35,7 +39,8 @@ impl World {
             let Some(effect) = self.process(node).and_then(|it| it.effects.pop_front()) else {
                 return;
             };
-            if self.accident(node, ("cut before", name(&effect))) {
+            let step = name(&effect);
+            if STEPS.contains(&step) && self.accident(node, ("cut before", step)) {
                 return;
             }
             if self.may_stumble() {
@@ -56,7 +61,8 @@ impl World {
 
     /// A crash at this very place, or not.
     pub(super) fn accident(&mut self, node: usize, place: (&'static str, &'static str)) -> bool {
-        if self.calm || self.random.below(1_000_000) >= self.options.crash_ppm {
+        let often = if OFTEN.contains(&place.1) { 1 } else { 10 };
+        if self.calm || self.random.below(1_000_000) >= self.options.crash_ppm * often {
             return false;
         }
         self.coverage.note(place);
@@ -346,6 +352,13 @@ impl World {
             self.see(&Fact::Chosen { slot, chosen });
             if let Some(process) = self.process(node) {
                 process.records.insert(slot, it.chosen);
+            }
+        }
+        for client in 0..self.clients.len() {
+            if self.random.permille(400) {
+                let after_ns = self.random.below(300 * MS);
+                let records = records.to_vec();
+                self.plan(after_ns, Happening::Learned { client, records });
             }
         }
     }

@@ -63,6 +63,9 @@ impl World {
         for peer in (0..self.machines.len()).filter(|&it| it != node) {
             self.reconnect(node, peer);
         }
+        if registers.values().any(|it| it.chosen.is_some_and(|it| it.owner == node_id(node))) {
+            self.coverage.note(("rule", "start with slots of its own (O5)"));
+        }
         self.step(node, Event::Start);
         if self.mutated(Mutation::EpochResumed) {
             self.resume_epochs(node, &registers);

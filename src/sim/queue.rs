@@ -37,6 +37,11 @@ pub(super) enum Happening {
     },
     /// A client waits no longer.
     TimedOut { client: usize, request: u64 },
+    /// A client learns who owns slots.
+    Learned {
+        client: usize,
+        records: Vec<crate::types::SlotRecord>,
+    },
     /// A client is told of a version of the policy set.
     ToldClient { client: usize, version: usize },
     /// Something goes wrong, or an operator does something.

@@ -126,6 +126,11 @@ impl World {
                 answer,
             } => self.answered(client, request, answer),
             Happening::TimedOut { client, request } => self.timed_out(client, request),
+            Happening::Learned { client, records } => {
+                for it in records {
+                    self.learn(client, it.slot, it.chosen);
+                }
+            }
             Happening::ToldClient { client, version } => self.told(client, version),
             Happening::Fault => self.fault(),
             Happening::Reweigh { node, weight } => self.weigh(node, weight),

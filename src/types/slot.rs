@@ -197,7 +197,15 @@ impl SlotSet {
 
     /// The slots in it, in order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = Slot> + '_ {
-        Slot::all().filter(|&slot| self.contains(slot))
+        (0u16..).zip(&self.0).flat_map(|(place, &word)| {
+            let mut left = word;
+            std::iter::from_fn(move || {
+                let bit = u16::try_from(left.trailing_zeros()).ok()?;
+                // clears the lowest bit; an empty word has 64 trailing zeros and no bit to clear
+                left &= left.checked_sub(1)?;
+                Some(Slot(place * 64 + bit))
+            })
+        })
     }
 
     /// The words of the bitmap, for the wire.
