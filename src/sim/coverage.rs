@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 /// What can be exercised, and where.
-pub(super) type Exercise = (&'static str, &'static str);
+pub type Exercise = (&'static str, &'static str);
 
 /// Steps of a hand-off at which it can be cut, by what the node was about to do.
 pub(super) const STEPS: [&str; 8] = [
@@ -50,14 +50,14 @@ impl Coverage {
     }
 
     /// Adds what another run exercised.
-    pub(super) fn add(&mut self, other: &Self) {
+    pub fn add(&mut self, other: &Self) {
         for (exercise, count) in &other.counts {
             *self.counts.entry(*exercise).or_default() += count;
         }
     }
 
     /// What never happened.
-    pub(super) fn missing(&self) -> Vec<Exercise> {
+    pub fn missing(&self) -> Vec<Exercise> {
         let crashes = ["kill -9", "power loss"];
         let at = |kind: &'static str, places: &'static [&'static str]| {
             places.iter().map(move |&place| (kind, place))

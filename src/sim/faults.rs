@@ -171,7 +171,7 @@ impl World {
     fn remove(&mut self, node: usize, vouching: usize) {
         let enough = self.machines.iter().filter(|it| !it.removed).count() > 2;
         let weighty = (0..self.weights.len()).filter(|&it| it != node && self.weights[it] > 0);
-        if !enough || weighty.count() < 2 || self.machines[vouching].removed {
+        if !enough || weighty.count() < 2 || !self.all_have_heard(vouching) {
             return;
         }
         self.coverage.note(("operator", "removal by force"));
@@ -181,6 +181,12 @@ impl World {
         let gone = node_id(node);
         let after_ns = self.random.between(3000, 5000) * MS;
         self.vouch_for(node, gone, after_ns);
+    }
+
+    /// Whether a node knows of every slot who owns it: nobody can give away what nobody knows of.
+    fn all_have_heard(&self, node: usize) -> bool {
+        let process = self.machines[node].process.as_ref();
+        process.is_some_and(|it| it.records.len() == self.options.slots.len())
     }
 
     fn vouch_for(&mut self, node: usize, gone: NodeId, after_ns: u64) {

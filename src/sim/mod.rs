@@ -37,7 +37,7 @@ mod world;
 
 pub use coverage::Coverage;
 pub use judge::Violation;
-pub use run::{Outcome, Plan};
+pub use run::{Outcome, Plan, names};
 
 #[cfg(test)]
 mod tests;

@@ -48,6 +48,8 @@ pub(super) enum Happening {
     Fault,
     /// An operator undoes what a fault did to a weight.
     Reweigh { node: usize, weight: u64 },
+    /// An operator tells a node that another is gone for good.
+    Vouch { node: usize, gone: NodeId },
     /// A node that is being drained is stopped, whatever is left.
     Stop { node: usize },
 }

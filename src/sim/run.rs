@@ -111,3 +111,8 @@ impl Plan {
         (outcome, world.trace.unwrap_or_default())
     }
 }
+
+/// The names of all protections that can be switched off.
+pub fn names() -> Vec<&'static str> {
+    MUTATIONS.iter().map(|it| it.name).collect()
+}

@@ -134,6 +134,9 @@ impl World {
             Happening::ToldClient { client, version } => self.told(client, version),
             Happening::Fault => self.fault(),
             Happening::Reweigh { node, weight } => self.weigh(node, weight),
+            Happening::Vouch { node, gone } => {
+                self.plan_node(node, 0, NodeEvent::Vouched { gone });
+            }
             Happening::Stop { node } => self.stop(node),
         }
     }

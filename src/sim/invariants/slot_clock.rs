@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::Invariant;
-use crate::sim::judge::Fact;
+use crate::sim::judge::{Fact, GrantId};
 use crate::sim::ledger::Ledger;
 use crate::types::{Slot, SlotTime};
 
@@ -20,8 +20,12 @@ impl Invariant for SlotClocks {
     }
 
     fn see(&mut self, ledger: &Ledger, _: u64, fact: &Fact<'_>) -> Result<(), String> {
-        if let Fact::Vouched { slot } = fact {
-            self.seen.remove(slot);
+        match fact {
+            Fact::Vouched { slot } => {
+                self.seen.remove(slot);
+            }
+            Fact::LostWithPower { grant, .. } => self.forget(ledger, *grant),
+            _ => {}
         }
         let Fact::Acknowledged { grant, .. } = fact else {
             return Ok(());
@@ -43,6 +47,17 @@ impl Invariant for SlotClocks {
             judge(granted.key.slot, earlier, later)?;
         }
         Ok(())
+    }
+}
+
+impl SlotClocks {
+    /// The reading of a lost grant is lost with it.
+    fn forget(&mut self, ledger: &Ledger, grant: GrantId) {
+        if let Some(lost) = ledger.grants().get(grant)
+            && let Some(of_slot) = self.seen.get_mut(&lost.key.slot)
+        {
+            of_slot.remove(&lost.at_ns);
+        }
     }
 }
 
