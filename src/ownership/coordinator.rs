@@ -39,7 +39,7 @@ pub(crate) struct Progress {
     /// How many are not done.
     pub(crate) slots: usize,
     /// How far.
-    pub(crate) stage: Stage,
+    pub(crate) step: Stage,
 }
 
 /// See the module.
@@ -225,7 +225,7 @@ impl Coordinator {
             from: it.from,
             to: me,
             slots: it.slots.len(),
-            stage: stage(it),
+            step: stage(it),
         });
         progress.collect()
     }

@@ -46,11 +46,11 @@ pub(super) struct Ledger {
 impl Ledger {
     pub(super) fn new(
         me: NodeId,
-        registers: &[Option<Register>],
+        registers: Vec<Option<Register>>,
         settings: Settings,
         seed: u64,
     ) -> Self {
-        let stored = registers.iter().copied().chain(std::iter::repeat(None));
+        let stored = registers.into_iter().chain(std::iter::repeat(None));
         let registers: Vec<Register> = stored
             .take(usize::from(SLOT_COUNT))
             .map(Option::unwrap_or_default)

@@ -10,7 +10,8 @@
 //! - [`message`]: what nodes tell each other.
 //! - [`event`]: what can happen to a node, and what it wants done.
 //! - [`member`]: R3 and R4, as a replica.
-//! - [`candidate`], [`attempt`], [`coordinator`]: T1 to T9, for a slot, a batch, and all batches.
+//! - [`candidate`], [`attempt`], [`interrupt`], [`coordinator`]: T1 to T9, for a slot, a batch, what
+//!   comes between, and all batches.
 //! - [`owner`]: O1, O4, O5: what is served in this life of the process.
 //! - [`rebalance`], [`gossip`], [`vouch`]: why a slot moves, how others hear of it, and what the
 //!   operator's word does.
@@ -27,6 +28,7 @@ mod candidate;
 mod coordinator;
 pub(crate) mod event;
 mod gossip;
+mod interrupt;
 mod ledger;
 mod member;
 pub(crate) mod message;

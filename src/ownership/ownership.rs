@@ -46,6 +46,8 @@ pub(crate) struct Ownership {
     pub(super) owner: Owner,
     pub(super) rebalance: Rebalance,
     gossip: Gossip,
+    /// Whether there may be something new to move.
+    pub(super) replan: bool,
     /// R8: states to drop once the registers that say so are synced.
     pub(super) drops: Vec<(TaskId, SlotSet)>,
     /// What is being installed on the operator's word.
@@ -57,7 +59,7 @@ impl Ownership {
     /// as recovered, `complete` false where state was lost (R5); `seed` only spreads waits.
     pub(crate) fn new(
         me: NodeId,
-        registers: &[Option<Register>],
+        registers: Vec<Option<Register>>,
         settings: Settings,
         seed: u64,
     ) -> Self {
@@ -67,6 +69,7 @@ impl Ownership {
             owner: Owner::new(),
             rebalance: Rebalance::default(),
             gossip: Gossip::default(),
+            replan: false,
             drops: Vec::new(),
             vouched: BTreeMap::new(),
         }
@@ -98,6 +101,7 @@ impl Ownership {
         match event {
             Event::Start => self.start(),
             Event::Tick => {
+                self.replan = true;
                 self.coordinator.on_tick(ledger);
                 self.gossip.on_tick(ledger);
             }
@@ -271,6 +275,7 @@ impl Ownership {
         if ended.is_empty() {
             return;
         }
+        self.replan = true;
         let stretch = self.stretch();
         for &(slot, end) in ended {
             self.ledger.changed.insert(slot);

@@ -12,6 +12,8 @@ use crate::types::{MonoTime, NodeId, Replicas, Slot, SlotSet};
 #[derive(Debug, Default)]
 pub(super) struct Rebalance {
     targets: Vec<Replicas>,
+    /// The slots that this node should own.
+    mine: Vec<Slot>,
     reachable: BTreeSet<NodeId>,
     /// No move before the targets have settled.
     settled_at: MonoTime,
@@ -28,6 +30,9 @@ impl Rebalance {
         targets: Vec<Replicas>,
         reachable: Vec<NodeId>,
     ) -> MonoTime {
+        let is_mine = |it: &(Slot, &Replicas)| it.1.as_slice().first() == Some(&ledger.me);
+        let mine = Slot::all().zip(&targets).filter(is_mine);
+        self.mine = mine.map(|it| it.0).collect();
         self.targets = targets;
         self.reachable = reachable.into_iter().collect();
         self.settled_at = ledger.now.plus(ledger.settings.settle);
@@ -65,7 +70,7 @@ impl Rebalance {
             return Vec::new();
         }
         let mut planned: BTreeMap<NodeId, Batch> = BTreeMap::new();
-        for slot in Slot::all() {
+        for &slot in &self.mine {
             let Some((from, wanted)) = self.move_of(ledger, slot) else {
                 continue;
             };

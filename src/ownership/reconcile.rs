@@ -7,6 +7,7 @@ use super::event::TaskId;
 use super::ledger::Ledger;
 use super::ownership::Ownership;
 use super::refusal::Refusal;
+use super::vouch::Vouched;
 use crate::types::{Epoch, NodeId, Slot, SlotSet};
 
 /// Most attempts on own slots at a time; more begin when one has ended.
@@ -67,13 +68,14 @@ impl Ownership {
 
     /// Whether an attempt or the operator's word is at work on a slot.
     pub(super) fn is_busy(&self, slot: Slot) -> bool {
-        let vouched = |it: &super::vouch::Vouched| it.slots.contains(slot);
+        let vouched = |it: &Vouched| it.slots.contains(slot);
         self.coordinator.busy().contains(slot) || self.vouched.values().any(vouched)
     }
 
     /// Liveness: an owner that does not serve runs the procedure, soon; or a while later if another
     /// node has sealed the slot and may be about to finish.
     fn plan_to_take_back(&mut self, slot: Slot, stretch: Duration) {
+        let busy = self.is_busy(slot);
         let ledger = &mut self.ledger;
         let Some(chosen) = ledger.chosen(slot) else {
             return;
@@ -84,11 +86,7 @@ impl Ownership {
             }
             return;
         }
-        let vouched = |it: &super::vouch::Vouched| it.slots.contains(slot);
-        if self.owner.serving(slot).is_some()
-            || self.coordinator.busy().contains(slot)
-            || self.vouched.values().any(vouched)
-        {
+        if busy || self.owner.serving(slot).is_some() {
             return;
         }
         let promised = ledger.register(slot).promised;
@@ -128,6 +126,9 @@ impl Ownership {
             let reachable = |slot: Slot| ledger.can_reach_majority(slot);
             let due = self.owner.take_due(now, later, reachable);
             self.coordinator.take_back(ledger, &due);
+        }
+        if !std::mem::take(&mut self.replan) {
+            return;
         }
         let moving = self.coordinator.moving(ledger.me);
         let busy = self.coordinator.busy();

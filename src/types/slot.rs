@@ -197,14 +197,11 @@ impl SlotSet {
 
     /// The slots in it, in order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = Slot> + '_ {
-        (0u16..).zip(&self.0).flat_map(|(place, &word)| {
-            let mut left = word;
-            std::iter::from_fn(move || {
-                let bit = u16::try_from(left.trailing_zeros()).ok()?;
-                // clears the lowest bit; an empty word has 64 trailing zeros and no bit to clear
-                left &= left.checked_sub(1)?;
-                Some(Slot(place * 64 + bit))
-            })
+        let words = self.0.iter().zip((0..SLOT_COUNT).step_by(64));
+        let full = words.filter(|(word, _)| **word != 0);
+        full.flat_map(|(&word, first)| {
+            let bits = (0..64u16).filter(move |bit| word & (1 << bit) != 0);
+            bits.map(move |bit| Slot(first | bit))
         })
     }
 

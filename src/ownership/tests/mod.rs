@@ -1,1 +1,4 @@
 //! The promises of the room.
+
+mod moves;
+mod world;

@@ -1,0 +1,448 @@
+//! A few nodes with durable registers and states, a network without faults but for lost
+//! connections, and crashes that lose what is not synced. One micro-step at a time.
+//!
+//! Each served slot grants now and then; a node that serves while another does, or a grant that is
+//! forgotten, fails the test.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use super::super::event::{Effect, Event, Installed, Origin, TaskId};
+use super::super::message::Message;
+use super::super::record::Register;
+use super::super::{Ownership, Settings, Standing};
+use crate::types::{
+    Configuration, Epoch, MonoTime, NodeId, Position, Replicas, SLOT_COUNT, Slot, SlotSet, SlotTime,
+};
+
+/// The slots that the tests use.
+pub(super) const SLOTS: u16 = 6;
+
+pub(super) fn node(n: u128) -> NodeId {
+    NodeId(n)
+}
+
+pub(super) fn slot(n: u16) -> Slot {
+    Slot::new(n).unwrap()
+}
+
+pub(super) fn epoch(counter: u64, n: u128) -> Epoch {
+    Epoch {
+        counter,
+        node: node(n),
+    }
+}
+
+pub(super) fn slots(numbers: &[u16]) -> SlotSet {
+    numbers.iter().map(|n| slot(*n)).collect()
+}
+
+/// The state of a slot: how far, and how many grants it knows of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct State {
+    pub(super) at: Position,
+    pub(super) grants: u64,
+}
+
+/// What is done to the disk, in order.
+#[derive(Debug, Clone)]
+enum Write {
+    Registers(TaskId, Vec<(Slot, Register)>),
+    Install(TaskId, Epoch, Vec<Installed>),
+    Report(TaskId, SlotSet),
+}
+
+/// A node and its disk.
+#[derive(Debug)]
+pub(super) struct Node {
+    pub(super) life: Ownership,
+    pub(super) registers: Vec<Option<Register>>,
+    pub(super) states: BTreeMap<Slot, State>,
+    /// Fetched states that are not installed yet.
+    beside: BTreeMap<Slot, State>,
+    serving: BTreeMap<Slot, Epoch>,
+    writes: VecDeque<Write>,
+    fetches: VecDeque<(TaskId, NodeId, Vec<(Slot, Option<Position>)>)>,
+    pub(super) up: bool,
+    pub(super) log: Vec<Effect>,
+}
+
+pub(super) struct World {
+    pub(super) nodes: BTreeMap<NodeId, Node>,
+    pub(super) messages: VecDeque<(NodeId, NodeId, Message)>,
+    pub(super) now: MonoTime,
+    granted: BTreeMap<Slot, u64>,
+    pub(super) targets: Vec<Replicas>,
+}
+
+impl World {
+    /// Nodes 1 to `count`; the first has created the cluster, all are connected.
+    pub(super) fn new(count: u128) -> Self {
+        let registers = (0..SLOT_COUNT).map(|n| (n < SLOTS).then(|| Register::of_creator(node(1))));
+        let none = vec![None; usize::from(SLOT_COUNT)];
+        let mut world = Self::of(vec![registers.collect()], count, &none);
+        world.connect_all();
+        world
+    }
+
+    /// Nodes 1 to `count` whose slots have all of the first three as replicas, owned by node 1.
+    pub(super) fn replicated() -> Self {
+        let replicas = Replicas::of(&[node(1), node(2), node(3)]);
+        let register = Register {
+            promised: epoch(1, 1),
+            chosen: Some(Configuration {
+                version: 1,
+                epoch: epoch(1, 1),
+                owner: node(1),
+                replicas,
+            }),
+            accepted: None,
+            complete: true,
+        };
+        let registers = (0..SLOT_COUNT).map(|n| (n < SLOTS).then_some(register));
+        Self::of(vec![], 3, &registers.collect::<Vec<_>>())
+    }
+
+    fn of(first: Vec<Vec<Option<Register>>>, count: u128, rest: &[Option<Register>]) -> Self {
+        let mut world = Self {
+            nodes: BTreeMap::new(),
+            messages: VecDeque::new(),
+            now: MonoTime::from_ns(1),
+            granted: BTreeMap::new(),
+            targets: vec![Replicas::one(node(1)); usize::from(SLOT_COUNT)],
+        };
+        let mut first = first.into_iter();
+        for n in 1..=count {
+            let registers = first.next().unwrap_or_else(|| rest.to_vec());
+            let known = registers.iter().zip(Slot::all());
+            let known = known.filter(|it| it.0.is_some_and(|it| it.complete));
+            let states = known.map(|it| (it.1, State::default())).collect();
+            let life = Ownership::new(node(n), registers.clone(), Settings::default(), 7);
+            world.nodes.insert(
+                node(n),
+                Node {
+                    life,
+                    registers,
+                    states,
+                    beside: BTreeMap::new(),
+                    serving: BTreeMap::new(),
+                    writes: VecDeque::new(),
+                    fetches: VecDeque::new(),
+                    up: true,
+                    log: Vec::new(),
+                },
+            );
+        }
+        for n in 1..=count {
+            world.event(n, Event::Start);
+        }
+        world
+    }
+
+    pub(super) fn at(&self, n: u128) -> &Node {
+        &self.nodes[&node(n)]
+    }
+
+    fn node_mut(&mut self, id: NodeId) -> &mut Node {
+        self.nodes.get_mut(&id).unwrap()
+    }
+
+    pub(super) fn event(&mut self, n: u128, event: Event) {
+        let now = self.now;
+        let it = self.node_mut(node(n));
+        if !it.up {
+            return;
+        }
+        let effects = it.life.step(now, event);
+        it.log.extend(effects.clone());
+        for effect in effects {
+            self.carry_out(node(n), effect);
+        }
+        self.check(node(n));
+    }
+
+    fn carry_out(&mut self, id: NodeId, effect: Effect) {
+        if let Effect::Send { to, message } = effect {
+            assert_ne!(to, id, "a node sends to itself");
+            self.messages.push_back((id, to, message));
+            return;
+        }
+        let it = self.node_mut(id);
+        match effect {
+            Effect::Persist { task, registers } => {
+                it.writes.push_back(Write::Registers(task, registers));
+            }
+            Effect::Freeze { task, slots } => {
+                it.serving.retain(|slot, _| !slots.contains(*slot));
+                it.writes.push_back(Write::Report(task, slots));
+            }
+            Effect::PreCopy { task, from, slots } => {
+                let slots = slots.iter().map(|it| (it, None)).collect();
+                it.fetches.push_back((task, from, slots));
+            }
+            Effect::Fetch {
+                task, from, slots, ..
+            } => {
+                let slots = slots.into_iter().map(|it| (it.0, Some(it.1))).collect();
+                it.fetches.push_back((task, from, slots));
+            }
+            Effect::Install { task, epoch, slots } => {
+                it.writes.push_back(Write::Install(task, epoch, slots));
+            }
+            Effect::Serve { slots } => it.serving.extend(slots),
+            Effect::Drop { slots } => {
+                it.serving.retain(|slot, _| !slots.contains(*slot));
+                it.states.retain(|slot, _| !slots.contains(*slot));
+            }
+            Effect::Announce { .. } | Effect::WakeAt(_) | Effect::Send { .. } => {}
+        }
+    }
+
+    /// A disk write, a fetch, or a message of the world, whichever is next; false if none is.
+    pub(super) fn micro_step(&mut self) -> bool {
+        let ids: Vec<NodeId> = self.nodes.keys().copied().collect();
+        for id in ids {
+            if let Some(write) = self.node_mut(id).writes.pop_front() {
+                let event = self.node_mut(id).write(write);
+                self.event(id.0, event);
+                return true;
+            }
+            if let Some((task, from, wanted)) = self.node_mut(id).fetches.pop_front() {
+                let slots = self.fetch(id, from, wanted);
+                self.event(id.0, Event::Fetched { task, slots });
+                return true;
+            }
+        }
+        let Some((from, to, message)) = self.messages.pop_front() else {
+            return false;
+        };
+        self.event(to.0, Event::Received { from, message });
+        true
+    }
+
+    fn fetch(
+        &mut self,
+        id: NodeId,
+        from: NodeId,
+        wanted: Vec<(Slot, Option<Position>)>,
+    ) -> SlotSet {
+        let mut here = SlotSet::EMPTY;
+        if !self.nodes[&from].up {
+            return here;
+        }
+        for (slot, at) in wanted {
+            let Some(&state) = self.nodes[&from].states.get(&slot) else {
+                continue;
+            };
+            if at.is_none_or(|at| at == state.at) {
+                here.insert(slot);
+                self.node_mut(id).beside.insert(slot, state);
+            }
+        }
+        here
+    }
+
+    /// All that can be done now without time passing.
+    pub(super) fn run(&mut self) {
+        for _ in 0..100_000 {
+            if !self.micro_step() {
+                return;
+            }
+        }
+        panic!("it does not come to rest");
+    }
+
+    /// Runs, with a tick each 100 ms, for so long; each served slot grants once a tick.
+    pub(super) fn run_for(&mut self, wait: Duration) {
+        let end = self.now.plus(wait);
+        self.run();
+        while self.now < end {
+            self.grant();
+            self.now = self.now.plus(Duration::from_millis(100));
+            for id in self.nodes.keys().copied().collect::<Vec<_>>() {
+                self.event(id.0, Event::Tick);
+            }
+            self.run();
+        }
+    }
+
+    pub(super) fn grant(&mut self) {
+        for it in self.nodes.values_mut().filter(|it| it.up) {
+            for (slot, epoch) in &it.serving {
+                let state = it.states.get_mut(slot).unwrap();
+                assert_eq!(
+                    state.at.epoch, *epoch,
+                    "O1: the state is at the epoch served"
+                );
+                state.at.n += 1;
+                state.grants += 1;
+                *self.granted.entry(*slot).or_default() += 1;
+            }
+        }
+    }
+
+    pub(super) fn connect_all(&mut self) {
+        let ids: Vec<NodeId> = self.nodes.keys().copied().collect();
+        for a in &ids {
+            for b in &ids {
+                if a != b && self.nodes[a].up && self.nodes[b].up {
+                    self.event(a.0, Event::Connected { peer: *b });
+                }
+            }
+        }
+    }
+
+    /// The connections of a node are lost, with all that is on its way.
+    pub(super) fn cut(&mut self, n: u128) {
+        self.messages
+            .retain(|it| it.0 != node(n) && it.1 != node(n));
+        let ids: Vec<NodeId> = self.nodes.keys().copied().collect();
+        for id in ids.into_iter().filter(|id| *id != node(n)) {
+            self.event(id.0, Event::Lost { peer: node(n) });
+            self.event(n, Event::Lost { peer: id });
+        }
+        self.messages
+            .retain(|it| it.0 != node(n) && it.1 != node(n));
+    }
+
+    pub(super) fn crash(&mut self, n: u128) {
+        self.cut(n);
+        let it = self.node_mut(node(n));
+        it.up = false;
+        it.serving.clear();
+        it.writes.clear();
+        it.fetches.clear();
+        it.beside.clear();
+    }
+
+    pub(super) fn start(&mut self, n: u128) {
+        let it = self.node_mut(node(n));
+        it.up = true;
+        it.life = Ownership::new(node(n), it.registers.clone(), Settings::default(), 8);
+        self.event(n, Event::Start);
+        for id in self.nodes.keys().copied().collect::<Vec<_>>() {
+            if id != node(n) && self.nodes[&id].up {
+                self.event(n, Event::Connected { peer: id });
+                self.event(id.0, Event::Connected { peer: node(n) });
+            }
+        }
+        self.retarget();
+    }
+
+    /// Gives slots to nodes, and tells all.
+    pub(super) fn target(&mut self, numbers: &[u16], n: u128) {
+        for number in numbers {
+            self.targets[usize::from(*number)] = Replicas::one(node(n));
+        }
+        self.retarget();
+    }
+
+    pub(super) fn retarget(&mut self) {
+        let up = self.nodes.iter().filter(|it| it.1.up);
+        let reachable: Vec<NodeId> = up.map(|it| *it.0).collect();
+        for id in reachable.clone() {
+            let event = Event::Retargeted {
+                targets: self.targets.clone(),
+                reachable: reachable.clone(),
+            };
+            self.event(id.0, event);
+        }
+    }
+
+    /// Safety, after each event: what a node serves it may, and no other serves it with right.
+    fn check(&self, id: NodeId) {
+        let it = &self.nodes[&id];
+        for (slot, epoch) in &it.serving {
+            assert_eq!(it.life.standing(*slot), Standing::Serving { epoch: *epoch });
+            let register = it.life.register(*slot);
+            assert!(register.promised <= *epoch, "O4: it promised more");
+            assert_eq!(register.chosen.unwrap().epoch, *epoch, "T8: chosen");
+            let others = self.nodes.iter().filter(|other| *other.0 != id);
+            for (other, that) in others {
+                assert!(
+                    !that.serving.contains_key(slot)
+                        || register.chosen.unwrap().replicas.majority() > 1,
+                    "slot {slot} is served by {id} and {other}"
+                );
+            }
+        }
+    }
+
+    /// Liveness, and nothing forgotten: each slot is served once, by whom the targets name.
+    pub(super) fn check_settled(&self) {
+        for n in 0..SLOTS {
+            let slot = slot(n);
+            let serving = self
+                .nodes
+                .iter()
+                .filter(|it| it.1.serving.contains_key(&slot));
+            let serving: Vec<NodeId> = serving.map(|it| *it.0).collect();
+            let target = self.targets[usize::from(n)].as_slice()[0];
+            assert_eq!(serving, [target], "slot {n}");
+            let granted = self.granted.get(&slot).copied().unwrap_or(0);
+            assert_eq!(
+                self.nodes[&target].states[&slot].grants, granted,
+                "slot {n}"
+            );
+            for it in self.nodes.values().filter(|it| it.up) {
+                assert_eq!(it.life.record(slot).unwrap().owner, target);
+            }
+        }
+        for it in self.nodes.values().filter(|it| it.up) {
+            assert!(it.life.is_settled());
+        }
+    }
+}
+
+impl Node {
+    fn write(&mut self, write: Write) -> Event {
+        match write {
+            Write::Registers(task, registers) => {
+                for (slot, register) in registers {
+                    self.store(slot, register);
+                }
+                Event::Persisted { task }
+            }
+            Write::Install(task, epoch, slots) => {
+                for it in slots {
+                    let grants = match it.origin {
+                        Origin::Own => self.states[&it.slot].grants,
+                        Origin::Fetched => self.beside[&it.slot].grants,
+                        Origin::Lost => 0,
+                    };
+                    let at = Position { epoch, n: 0 };
+                    self.states.insert(it.slot, State { at, grants });
+                    self.store(it.slot, it.register);
+                }
+                Event::Installed { task }
+            }
+            Write::Report(task, slots) => {
+                let state = |slot: Slot| self.states.get(&slot).copied().unwrap_or_default();
+                let report = slots
+                    .iter()
+                    .map(|slot| (slot, state(slot).at, SlotTime::ZERO));
+                let slots = report.collect();
+                Event::Frozen { task, slots }
+            }
+        }
+    }
+
+    /// I4: neither ever falls on the disk.
+    fn store(&mut self, slot: Slot, register: Register) {
+        let stored = &mut self.registers[slot.index()];
+        let old = stored.unwrap_or_default();
+        assert!(
+            register.promised >= old.promised,
+            "slot {slot}: a promise is taken back"
+        );
+        assert!(
+            register.version() >= old.version(),
+            "slot {slot}: what was chosen is forgotten"
+        );
+        *stored = Some(register);
+    }
+
+    pub(super) fn serves(&self) -> Vec<u16> {
+        self.serving.keys().map(|it| it.number()).collect()
+    }
+}
