@@ -1,0 +1,392 @@
+//! One node among nodes that say anything at all, in any order, with a disk that is as slow as it
+//! likes: it never panics, takes nothing back, and says nothing that is not synced.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::super::event::{Effect, Event, TaskId};
+use super::super::message::{Message, Proposal, Refused, SealedSlot};
+use super::super::record::Register;
+use super::super::{Ownership, Settings, Standing};
+use super::world::{epoch, node, slot};
+use crate::types::{
+    Configuration, Epoch, MonoTime, NodeId, Position, Replicas, SLOT_COUNT, Slot, SlotRecord,
+    SlotSet, SlotTime,
+};
+
+const ME: NodeId = NodeId(1);
+const SLOTS: u16 = 5;
+
+/// What the node has been told to do, and has not reported.
+#[derive(Debug, Clone)]
+enum Open {
+    Persist(TaskId, Vec<(Slot, Register)>),
+    Install(TaskId, Vec<(Slot, Register)>),
+    Freeze(TaskId, SlotSet),
+    Fetch(TaskId, SlotSet),
+}
+
+/// The edge of the node, as far as promises go.
+struct Edge {
+    life: Ownership,
+    now: MonoTime,
+    stored: BTreeMap<Slot, Register>,
+    serving: BTreeMap<Slot, Epoch>,
+    open: Vec<Open>,
+}
+
+#[derive(Debug, Clone)]
+enum Happening {
+    Said(u128, Message),
+    /// The oldest open write, or a fetch or freeze, is done.
+    Done(usize, u64),
+    Wait(u64),
+    Connected(u128),
+    Lost(u128),
+    Targets(u128),
+    Vouched(u128),
+    Crash,
+}
+
+fn any_epoch() -> impl Strategy<Value = Epoch> {
+    (prop_oneof![9 => 0u64..12, 1 => any::<u64>()], 1u128..=3).prop_map(|it| epoch(it.0, it.1))
+}
+
+fn any_slot() -> impl Strategy<Value = Slot> {
+    (0..SLOTS).prop_map(slot)
+}
+
+fn any_slots() -> impl Strategy<Value = SlotSet> {
+    prop::collection::vec(any_slot(), 0..4).prop_map(|it| it.into_iter().collect())
+}
+
+fn any_configuration() -> impl Strategy<Value = Configuration> {
+    let sound = (1u64..6, any_epoch(), prop::collection::vec(1u128..=3, 0..3));
+    sound.prop_map(|(version, epoch, others)| {
+        let others = others.into_iter().map(node);
+        let nodes: Vec<NodeId> = [epoch.node].into_iter().chain(others).collect();
+        Configuration {
+            version,
+            epoch,
+            owner: epoch.node,
+            replicas: Replicas::of(&nodes),
+        }
+    })
+}
+
+fn odd_configuration() -> impl Strategy<Value = Configuration> {
+    prop_oneof![
+        8 => any_configuration(),
+        1 => (any_configuration(), 1u128..=4).prop_map(|(it, owner)| Configuration { owner: node(owner), ..it }),
+        1 => any_configuration().prop_map(|it| Configuration { version: u64::MAX, ..it }),
+    ]
+}
+
+fn sealed_slot() -> impl Strategy<Value = SealedSlot> {
+    (
+        any_slot(),
+        prop::option::of(odd_configuration()),
+        prop::option::of((any_epoch(), odd_configuration())),
+        (any_epoch(), 0u64..9, 0u64..99),
+        any::<bool>(),
+    )
+        .prop_map(
+            |(slot, chosen, accepted, (epoch, n, clock), complete)| SealedSlot {
+                slot,
+                chosen,
+                accepted,
+                at: Position { epoch, n },
+                clock: SlotTime::from_ms(clock),
+                complete,
+            },
+        )
+}
+
+fn refused() -> impl Strategy<Value = Vec<Refused>> {
+    let one = (
+        any_slot(),
+        any_epoch(),
+        prop::option::of(odd_configuration()),
+    );
+    let one = one.prop_map(|(slot, promised, chosen)| Refused {
+        slot,
+        promised,
+        chosen,
+    });
+    prop::collection::vec(one, 0..3)
+}
+
+fn proposal() -> impl Strategy<Value = Proposal> {
+    (any_slot(), odd_configuration(), odd_configuration()).prop_map(|(slot, base, proposed)| {
+        Proposal {
+            slot,
+            base,
+            proposed: Configuration {
+                version: base.version.wrapping_add(1),
+                ..proposed
+            },
+        }
+    })
+}
+
+fn message() -> impl Strategy<Value = Message> {
+    prop_oneof![
+        3 => (any_epoch(), any_slots()).prop_map(|(ballot, slots)| Message::Seal { ballot, slots }),
+        4 => (any_epoch(), prop::collection::vec(sealed_slot(), 0..4), refused())
+            .prop_map(|(ballot, slots, refused)| Message::Sealed { ballot, slots, refused }),
+        3 => (any_epoch(), prop::collection::vec(proposal(), 0..4))
+            .prop_map(|(ballot, slots)| Message::Accept { ballot, slots }),
+        4 => (any_epoch(), any_slots(), refused())
+            .prop_map(|(ballot, slots, refused)| Message::Accepted { ballot, slots, refused }),
+        1 => prop::collection::vec(any::<u64>(), 0..70).prop_map(|groups| Message::Digest { groups }),
+        2 => prop::collection::vec((any_slot(), odd_configuration()), 0..4).prop_map(|it| {
+            let records = it.into_iter().map(|(slot, chosen)| SlotRecord { slot, chosen });
+            Message::Chosen { records: records.collect() }
+        }),
+    ]
+}
+
+fn happening() -> impl Strategy<Value = Happening> {
+    prop_oneof![
+        12 => (1u128..=3, message()).prop_map(|(from, it)| Happening::Said(from, it)),
+        16 => (any::<usize>(), any::<u64>()).prop_map(|(which, how)| Happening::Done(which, how)),
+        4 => (0u64..30).prop_map(Happening::Wait),
+        2 => (1u128..=3).prop_map(Happening::Connected),
+        1 => (1u128..=3).prop_map(Happening::Lost),
+        1 => (1u128..=3).prop_map(Happening::Targets),
+        1 => (1u128..=3).prop_map(Happening::Vouched),
+        1 => Just(Happening::Crash),
+    ]
+}
+
+impl Edge {
+    fn new() -> Self {
+        let register = Register::of_creator(ME);
+        let stored = (0..SLOTS).map(|n| (slot(n), register)).collect();
+        let mut edge = Self {
+            life: Ownership::new(ME, Vec::new(), Settings::default(), 1),
+            now: MonoTime::from_ns(1),
+            stored,
+            serving: BTreeMap::new(),
+            open: Vec::new(),
+        };
+        edge.crash();
+        edge
+    }
+
+    fn crash(&mut self) {
+        let stored = |it: Slot| self.stored.get(&it).copied();
+        let registers = Slot::all().map(stored).collect();
+        self.life = Ownership::new(ME, registers, Settings::default(), 1);
+        self.serving.clear();
+        self.open.clear();
+        self.step(Event::Start);
+    }
+
+    fn step(&mut self, event: Event) {
+        let before: Vec<Register> = (0..SLOTS).map(|n| self.life.register(slot(n))).collect();
+        let effects = self.life.step(self.now, event);
+        for (n, before) in (0..SLOTS).zip(before) {
+            let after = self.life.register(slot(n));
+            assert!(
+                after.promised >= before.promised,
+                "I4: a promise is taken back"
+            );
+            assert!(
+                after.version() >= before.version(),
+                "I4: what was chosen is forgotten"
+            );
+        }
+        let order = |it: &Effect| match it {
+            Effect::Freeze { .. } => 0,
+            Effect::Persist { .. } => 1,
+            Effect::Send { .. } => 3,
+            _ => 2,
+        };
+        let orders: Vec<i32> = effects
+            .iter()
+            .filter(|it| !matches!(it, Effect::WakeAt(_)))
+            .map(order)
+            .collect();
+        assert!(
+            orders.is_sorted(),
+            "freeze, then write, then speak: {effects:?}"
+        );
+        effects.into_iter().for_each(|it| self.carry_out(it));
+        for n in 0..SLOTS {
+            let serving = self.serving.get(&slot(n)).copied();
+            let standing = self.life.standing(slot(n));
+            let stands = match standing {
+                Standing::Serving { epoch } => Some(epoch),
+                Standing::Sealed | Standing::Elsewhere { .. } | Standing::Unknown => None,
+            };
+            assert_eq!(serving, stands, "O1, O4: what it serves is what it says");
+            if let Some(epoch) = serving {
+                let register = self.life.register(slot(n));
+                assert!(register.promised <= epoch, "O4");
+                assert_eq!(register.chosen.unwrap().epoch, epoch, "T8");
+            }
+        }
+    }
+
+    fn carry_out(&mut self, effect: Effect) {
+        match effect {
+            Effect::Send { to, message } => {
+                assert_ne!(to, ME);
+                self.check_said(&message);
+            }
+            Effect::Persist { task, registers } => self.open.push(Open::Persist(task, registers)),
+            Effect::Install { task, slots, epoch } => {
+                assert_eq!(epoch.node, ME);
+                let registers = slots.iter().map(|it| (it.slot, it.register)).collect();
+                self.open.push(Open::Install(task, registers));
+            }
+            Effect::Freeze { task, slots } => {
+                self.serving.retain(|slot, _| !slots.contains(*slot));
+                self.open.push(Open::Freeze(task, slots));
+            }
+            Effect::PreCopy { task, slots, .. } => self.open.push(Open::Fetch(task, slots)),
+            Effect::Fetch { task, slots, .. } => {
+                let slots = slots.into_iter().map(|it| it.0).collect();
+                self.open.push(Open::Fetch(task, slots));
+            }
+            Effect::Serve { slots } => self.serving.extend(slots),
+            Effect::Drop { slots } => {
+                for slot in slots.iter() {
+                    let chosen = self.stored[&slot].chosen.unwrap();
+                    assert!(!chosen.replicas.contains(ME), "R8: its tombstone is synced");
+                    assert!(!self.serving.contains_key(&slot));
+                }
+            }
+            Effect::Announce { .. } | Effect::WakeAt(_) => {}
+        }
+    }
+
+    /// R3, R4: what a message rests on is synced, and granting has stopped.
+    fn check_said(&self, message: &Message) {
+        let stored = |slot: &Slot| self.stored.get(slot).copied().unwrap_or_default();
+        match message {
+            Message::Seal { ballot, slots } => {
+                assert!(slots.iter().all(|it| stored(&it).promised >= *ballot), "T1");
+            }
+            Message::Sealed { ballot, slots, .. } => {
+                for it in slots {
+                    assert!(stored(&it.slot).promised >= *ballot, "R3");
+                    assert!(!self.serving.contains_key(&it.slot), "R3, O4");
+                }
+            }
+            Message::Accepted { ballot, slots, .. } => {
+                assert!(slots.iter().all(|it| stored(&it).promised >= *ballot), "R4");
+            }
+            Message::Accept { ballot, slots } => {
+                for it in slots.iter().filter(|it| it.proposed.epoch == *ballot) {
+                    assert!(stored(&it.slot).complete, "T7: installed before");
+                }
+            }
+            Message::Digest { .. } | Message::Chosen { .. } => {}
+        }
+    }
+
+    /// Reports something that is open: writes in order, everything else as it comes.
+    fn done(&mut self, which: usize, how: u64) {
+        if self.open.is_empty() {
+            return;
+        }
+        let mut place = which % self.open.len();
+        let is_write = |it: &Open| matches!(it, Open::Persist(..) | Open::Install(..));
+        if is_write(&self.open[place]) {
+            place = self.open.iter().position(is_write).unwrap();
+        }
+        let event = match self.open.remove(place) {
+            Open::Persist(task, registers) => {
+                self.stored.extend(registers);
+                Event::Persisted { task }
+            }
+            Open::Install(task, registers) => {
+                self.stored.extend(registers);
+                Event::Installed { task }
+            }
+            Open::Freeze(task, slots) => {
+                let at = |slot: Slot| Position {
+                    epoch: self.stored.get(&slot).map_or(Epoch::ZERO, |it| {
+                        it.chosen.map_or(Epoch::ZERO, |it| it.epoch)
+                    }),
+                    n: how % 7,
+                };
+                let slots = slots
+                    .iter()
+                    .map(|it| (it, at(it), SlotTime::from_ms(how % 99)));
+                let slots = slots.collect();
+                Event::Frozen { task, slots }
+            }
+            Open::Fetch(task, slots) => {
+                let here = slots.iter().filter(|it| how >> it.number() & 1 == 0);
+                let slots = here.collect();
+                Event::Fetched { task, slots }
+            }
+        };
+        self.step(event);
+    }
+
+    fn happen(&mut self, happening: Happening) {
+        match happening {
+            Happening::Said(from, message) => self.step(Event::Received {
+                from: node(from),
+                message,
+            }),
+            Happening::Done(which, how) => self.done(which, how),
+            Happening::Wait(ticks) => {
+                self.now = self.now.plus(Duration::from_millis(100 * ticks));
+                self.step(Event::Tick);
+            }
+            Happening::Connected(n) => self.step(Event::Connected { peer: node(n) }),
+            Happening::Lost(n) => self.step(Event::Lost { peer: node(n) }),
+            Happening::Targets(n) => self.step(Event::Retargeted {
+                targets: vec![Replicas::one(node(n)); usize::from(SLOT_COUNT)],
+                reachable: (1..=3).map(node).collect(),
+            }),
+            Happening::Vouched(n) => self.step(Event::Vouched { gone: node(n) }),
+            Happening::Crash => self.crash(),
+        }
+    }
+}
+
+/// Answers that fit what the node asks: ballots of its own are guessed from its registers.
+fn fitted(life: &Ownership, message: Message) -> Message {
+    let ballot = (0..SLOTS).map(|n| life.register(slot(n)).promised);
+    let own = ballot.filter(|it| it.node == ME).max();
+    match (own, message) {
+        (Some(ballot), Message::Sealed { slots, refused, .. }) => Message::Sealed {
+            ballot,
+            slots,
+            refused,
+        },
+        (Some(ballot), Message::Accepted { slots, refused, .. }) => Message::Accepted {
+            ballot,
+            slots,
+            refused,
+        },
+        (_, other) => other,
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(192))]
+    #[test]
+    fn whatever_is_said_nothing_is_taken_back_or_said_too_early(
+        happenings in prop::collection::vec(happening(), 0..200),
+    ) {
+        let mut edge = Edge::new();
+        for it in happenings {
+            let it = match it {
+                Happening::Said(from, message) => {
+                    Happening::Said(from, fitted(&edge.life, message))
+                }
+                other => other,
+            };
+            edge.happen(it);
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! What the operator's word does.
+
+use std::time::Duration;
+
+use super::super::event::{Effect, Event, Origin};
+use super::super::{Refusal, Standing};
+use super::world::{World, node, slot};
+
+fn orphaned() -> World {
+    let mut world = World::new(3);
+    world.run_for(Duration::from_millis(400));
+    world.crash(1);
+    world.target(&[0, 1, 2, 3], 2);
+    world.target(&[4, 5], 3);
+    world.run_for(Duration::from_secs(3));
+    assert_eq!(
+        world.at(2).serves(),
+        [0u16; 0],
+        "losing sight of a node moves nothing"
+    );
+    world
+}
+
+#[test]
+fn slots_of_a_node_that_is_gone_start_empty_at_their_targets() {
+    let mut world = orphaned();
+    for n in [2, 3] {
+        world.event(n, Event::Vouched { gone: node(1) });
+        assert_eq!(world.at(n).serves(), [0u16; 0], "not before it is written");
+    }
+    world.run_for(Duration::from_secs(2));
+    assert_eq!(world.at(2).serves(), [0, 1, 2, 3]);
+    assert_eq!(world.at(3).serves(), [4, 5]);
+    let installs = world.at(2).log.iter().filter_map(|it| match it {
+        Effect::Install { slots, .. } => Some(slots),
+        _ => None,
+    });
+    let origins: Vec<Origin> = installs.flatten().map(|it| it.origin).collect();
+    assert_eq!(origins, [Origin::Lost; 4], "empty, and denied for a window");
+}
+
+#[test]
+fn a_node_that_was_given_up_yields_when_it_hears_of_it() {
+    let mut world = orphaned();
+    for n in [2, 3] {
+        world.event(n, Event::Vouched { gone: node(1) });
+    }
+    world.run_for(Duration::from_secs(1));
+    world.start_unchecked(1);
+    world.run();
+    assert_eq!(world.at(1).serves(), [0u16; 0]);
+    assert_eq!(
+        world.at(1).life.standing(slot(0)),
+        Standing::Elsewhere { owner: node(2) }
+    );
+}
+
+#[test]
+fn a_node_that_is_connected_is_not_gone() {
+    let mut world = World::new(2);
+    world.run();
+    world.target(&[0], 2);
+    for gone in [1, 2] {
+        world.event(2, Event::Vouched { gone: node(gone) });
+    }
+    world.run();
+    assert_eq!(world.at(2).serves(), [0u16; 0]);
+    assert_eq!(world.at(2).life.refusals().count(Refusal::Alive), 2);
+}
+
+#[test]
+fn a_crash_before_it_is_written_leaves_it_to_the_operator_again() {
+    let mut world = orphaned();
+    world.event(2, Event::Vouched { gone: node(1) });
+    world.crash(2);
+    world.start(2);
+    world.run_for(Duration::from_secs(2));
+    assert_eq!(world.at(2).serves(), [0u16; 0]);
+    assert_eq!(world.at(3).life.record(slot(0)).unwrap().owner, node(1));
+    world.event(2, Event::Vouched { gone: node(1) });
+    world.run();
+    assert_eq!(world.at(2).serves(), [0, 1, 2, 3]);
+}
