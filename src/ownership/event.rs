@@ -70,8 +70,8 @@ pub(crate) enum Event {
         /// Which.
         task: TaskId,
     },
-    /// The operator vouches that `node` is gone for good: slots that it alone owned start empty, in
-    /// quarantine, at their targets.
+    /// The operator vouches that `gone` is gone for good: slots that it alone owned start empty, in
+    /// quarantine, at this node. Only one node is told, and the same one again if need be.
     Vouched {
         /// Who is gone.
         gone: NodeId,

@@ -1,5 +1,9 @@
 //! What the operator's word does: slots of a node that is gone for good start empty, in
-//! quarantine, at their targets.
+//! quarantine, at the node that is told; from there they move to their targets like any others.
+//!
+//! One node is told, and takes them all, whatever its targets are. Were several told, each for the
+//! slots that it thinks are its own, two whose targets differ would both take a slot, with no
+//! majority to decide between them.
 //!
 //! The operator stands in for the majority that cannot answer any more, and nothing checks the
 //! word. If the node is not gone but only out of sight, it goes on granting what it owns until it
@@ -36,7 +40,6 @@ impl Ownership {
         let orphaned = |slot: &Slot| {
             let chosen = self.ledger.chosen(*slot);
             chosen.is_some_and(|it| it.replicas == Replicas::one(gone))
-                && self.rebalance.target(*slot) == Some(self.ledger.me)
         };
         let orphaned: Vec<Slot> = Slot::all().filter(orphaned).collect();
         if orphaned.is_empty() {

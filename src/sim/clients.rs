@@ -114,7 +114,7 @@ impl World {
         let owner = self.clients[client].records.get(&key.slot).map(|it| node_of(it.owner));
         let attempts = self.clients[client].task.as_ref().map_or(0, |it| it.attempts);
         let direct = owner.filter(|_| attempts < 2 && !self.random.permille(150));
-        let node = direct.unwrap_or_else(|| self.random.place(self.machines.len()));
+        let node = direct.unwrap_or_else(|| self.anybody());
         let ask = Ask {
             key,
             what: What::Check { cost },
@@ -126,6 +126,13 @@ impl World {
             task.request = request;
         }
         self.plan(TIMEOUT_NS, Happening::TimedOut { client, request });
+    }
+
+    /// A node to ask when the owner is not known: one of the configured seeds that is still there.
+    fn anybody(&mut self) -> usize {
+        let there = (0..self.machines.len()).filter(|&it| !self.machines[it].removed);
+        let there: Vec<usize> = there.collect();
+        self.random.pick(&there).unwrap_or(0)
     }
 
     /// Whether an earlier denial still holds; it does not outlive its policies.
@@ -218,6 +225,11 @@ impl World {
         let waits = self.clients[client].task.as_ref();
         if waits.is_some_and(|it| it.request == request) {
             self.coverage.note(("client", "timeout"));
+            // perhaps the owner is gone: whoever answers will know
+            let key = waits.and_then(|it| it.wanted.get(it.counted.len())).map(|it| it.0);
+            if let Some(key) = key {
+                self.clients[client].records.remove(&key.slot);
+            }
             self.try_again(client);
         }
     }
@@ -267,7 +279,7 @@ impl World {
     fn send_refund(&mut self, client: usize, counted: Counted) {
         let record = self.clients[client].records.get(&counted.key.slot);
         let owner = record.map(|it| node_of(it.owner));
-        let node = owner.unwrap_or_else(|| self.random.place(self.machines.len()));
+        let node = owner.unwrap_or_else(|| self.anybody());
         let what = What::Refund {
             grant: counted.grant,
         };

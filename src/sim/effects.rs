@@ -102,14 +102,8 @@ impl World {
                 if !refused.is_empty() {
                     self.coverage.note(("rule", "seal refused"));
                 }
-                for it in slots {
-                    if it.accepted.is_some() {
-                        self.coverage.note(("rule", "accepted configuration found (T4)"));
-                    }
-                    if self.mutated(Mutation::AcceptedIgnored) {
-                        it.accepted = None;
-                    }
-                }
+                let ignored = self.mutated(Mutation::AcceptedIgnored);
+                slots.iter_mut().filter(|_| ignored).for_each(|it| it.accepted = None);
             }
             Message::Accepted { refused, .. } if !refused.is_empty() => {
                 self.coverage.note(("rule", "accept refused"));
@@ -124,7 +118,36 @@ impl World {
             }
             _ => {}
         }
+        if let Some(step) = hand_off_step(&message)
+            && self.may_be_cut_off(node, to, step)
+        {
+            return;
+        }
         self.send(node, to, Wire::Ownership(message));
+    }
+
+    /// A hand-off is cut just when it says something: the network fails for a while, or one of the
+    /// two does.
+    fn may_be_cut_off(&mut self, node: usize, to: usize, step: &'static str) -> bool {
+        if self.calm || self.random.below(1_000_000) >= self.options.crash_ppm * 8 {
+            return false;
+        }
+        self.coverage.note(("hand-off cut at", step));
+        self.say(|| format!("the hand-off between {node} and {to} is cut at {step}"));
+        let for_ns = self.random.between(100, 4000) * MS;
+        match self.random.below(4) {
+            0 => {
+                self.cut(node, to, for_ns);
+                self.cut(to, node, for_ns);
+            }
+            1 => self.break_link(node, to),
+            2 => self.crash(to, End::Kill),
+            _ => {
+                self.crash(node, End::PowerLoss);
+                return true;
+            }
+        }
+        false
     }
 
     /// A message about slots arrives.
@@ -135,6 +158,11 @@ impl World {
     }
 
     fn persist(&mut self, node: usize, task: TaskId, registers: Vec<(Slot, Register)>) {
+        for (ballot, found) in registers.iter().filter_map(|(_, it)| it.accepted) {
+            if ballot != found.epoch {
+                self.coverage.note(("rule", "accepted configuration finished (T4)"));
+            }
+        }
         if self.accident(node, ("crash before write", "registers")) {
             return;
         }
@@ -246,7 +274,8 @@ impl World {
         if self.mutated(Mutation::ConfigurationBeforeInstall) {
             self.machines[node].disk.write(Write::Registers(registers));
             self.sync(node, after);
-            self.plan_node(node, 400 * MS, NodeEvent::LateInstall(installs));
+            let states = installs.into_iter().map(|it| (it.0, it.2)).collect();
+            self.plan_node(node, 400 * MS, NodeEvent::LateInstall(states));
             return;
         }
         let early: Vec<Slot> = installs.iter().map(|it| it.0).collect();
@@ -433,6 +462,17 @@ const fn name(effect: &Effect) -> &'static str {
         Effect::Drop { .. } => "drop",
         Effect::Announce { .. } => "announce",
         Effect::WakeAt(_) => "wake",
+    }
+}
+
+/// The step of a hand-off that a message belongs to.
+const fn hand_off_step(message: &Message) -> Option<&'static str> {
+    match message {
+        Message::Seal { .. } => Some("seal"),
+        Message::Sealed { .. } => Some("sealed"),
+        Message::Accept { .. } => Some("accept"),
+        Message::Accepted { .. } => Some("accepted"),
+        Message::Digest { .. } | Message::Chosen { .. } => None,
     }
 }
 

@@ -1,12 +1,13 @@
 //! What goes wrong, and what operators do; and how nodes learn who should hold what.
 
+use super::judge::Fact;
 use super::lives::End;
 use super::machine::node_id;
 use super::queue::{Happening, NodeEvent};
 use super::random::mix;
 use super::world::{MS, World};
 use crate::ownership::event::Event;
-use crate::types::{NodeId, Replicas, SLOT_COUNT, Slot};
+use crate::types::{Replicas, SLOT_COUNT, Slot};
 
 /// A node that was lost for so long is no target any more.
 const AWAY_NS: u64 = 2000 * MS;
@@ -46,6 +47,9 @@ const FAULTS: [Fault; 13] = [
     Fault::Remove,
 ];
 
+/// The place of [`Fault::Reweigh`]: without hand-offs there is little that can go wrong.
+const REWEIGH: usize = 8;
+
 impl World {
     /// One fault, and when the next one comes.
     pub(super) fn fault(&mut self) {
@@ -54,7 +58,10 @@ impl World {
         }
         let next_ns = self.random.below(2 * self.options.fault_every_ms * MS) + MS;
         self.plan(next_ns, Happening::Fault);
-        let place = self.random.place(FAULTS.len());
+        let mut place = self.random.place(FAULTS.len());
+        if self.random.permille(350) {
+            place = REWEIGH;
+        }
         if self.options.faults >> place & 1 == 0 {
             return;
         }
@@ -96,10 +103,16 @@ impl World {
                 }
             }
             Fault::Reweigh => {
-                let kind = if self.weights[node] == 0 { "join" } else { "weight change" };
+                let before = self.weights[node];
+                let kind = if before == 0 { "join" } else { "weight change" };
                 self.coverage.note(("operator", kind));
                 let weight = 1 + self.random.below(8);
                 self.weigh(node, weight);
+                if before > 0 && self.random.permille(600) {
+                    let after_ns = self.random.between(400, 2500) * MS;
+                    let weight = before;
+                    self.plan(after_ns, Happening::Reweigh { node, weight });
+                }
             }
             Fault::Drain => {
                 self.drain(node);
@@ -111,7 +124,7 @@ impl World {
                 }
             }
             Fault::Policies => self.apply_policies(node),
-            Fault::Remove => self.remove(node, other),
+            Fault::Remove => self.remove(node),
         }
     }
 
@@ -167,38 +180,46 @@ impl World {
         }
     }
 
-    /// A node burns down, and an operator vouches for that.
-    fn remove(&mut self, node: usize, vouching: usize) {
-        let enough = self.machines.iter().filter(|it| !it.removed).count() > 2;
-        let weighty = (0..self.weights.len()).filter(|&it| it != node && self.weights[it] > 0);
-        if !enough || weighty.count() < 2 || !self.all_have_heard(vouching) {
+    /// A node burns down; in time an operator vouches for that. Once in a run: who was told may
+    /// not burn down before others have heard.
+    fn remove(&mut self, node: usize) {
+        let others = (0..self.weights.len()).filter(|&it| it != node && self.weights[it] > 0);
+        let all = self.options.slots.len();
+        let heard = |it: usize| self.machines[it].known().is_some_and(|it| it.len() == all);
+        let heard = (0..self.machines.len()).filter(|&it| it != node).all(heard);
+        if others.count() < 2 || !heard || self.machines.iter().any(|it| it.removed) {
             return;
         }
         self.coverage.note(("operator", "removal by force"));
         self.crash(node, End::PowerLoss);
         self.machines[node].removed = true;
         self.weigh(node, 0);
-        let gone = node_id(node);
-        let after_ns = self.random.between(3000, 5000) * MS;
-        self.vouch_for(node, gone, after_ns);
+        let after_ns = self.random.between(500, 3000) * MS;
+        self.plan(after_ns, Happening::Vouch { gone: node });
     }
 
-    /// Whether a node knows of every slot who owns it: nobody can give away what nobody knows of.
-    fn all_have_heard(&self, node: usize) -> bool {
-        let process = self.machines[node].process.as_ref();
-        process.is_some_and(|it| it.records.len() == self.options.slots.len())
-    }
-
-    fn vouch_for(&mut self, node: usize, gone: NodeId, after_ns: u64) {
-        for slot in self.options.slots.clone() {
-            let held = self.machines[node].disk.read().states.contains_key(&slot);
-            if held {
-                self.see(&super::judge::Fact::Vouched { slot });
-            }
+    /// The operator gives the word to one node, when all that are left agree on who owns what: a
+    /// slot that had moved on would be taken from its owner. The word is repeated to the same node.
+    pub(super) fn vouch(&mut self, gone: usize) {
+        self.plan(500 * MS, Happening::Vouch { gone });
+        let left = (0..self.machines.len()).filter(|&it| it != gone);
+        let left: Vec<usize> = left.collect();
+        let slots = self.options.slots.clone();
+        let known: Option<Vec<_>> = left.iter().map(|&it| self.machines[it].known()).collect();
+        let Some(known) = known.filter(|it| it.windows(2).all(|pair| pair[0] == pair[1])) else {
+            return;
+        };
+        let orphaned = |slot: &Slot| {
+            let record = known.first().and_then(|it| it.get(slot));
+            record.is_some_and(|it| it.owner == node_id(gone))
+        };
+        let orphaned: Vec<Slot> = slots.into_iter().filter(orphaned).collect();
+        for slot in orphaned {
+            self.see(&Fact::Vouched { slot });
         }
-        for other in (0..self.machines.len()).filter(|&it| it != node) {
-            let later_ns = self.random.below(500 * MS);
-            self.plan_node(other, after_ns + later_ns, NodeEvent::Vouched { gone });
+        let gone = node_id(gone);
+        if let Some(&told) = left.first() {
+            self.plan_node(told, 0, NodeEvent::Vouched { gone });
         }
     }
 

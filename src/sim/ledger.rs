@@ -66,7 +66,10 @@ impl Ledger {
                 });
             }
             Fact::Acknowledged { grant, .. } => self.change(*grant, |it| it.acknowledged = true),
-            Fact::GivenBack { grant } => self.change(*grant, |it| it.given_back = true),
+            Fact::GivenBack { grant } => {
+                self.change(*grant, |it| it.given_back = true);
+                self.excuse_bucket(*grant);
+            }
             Fact::LostWithPower { grant, quarantined } => self.change(*grant, |it| {
                 it.lost = true;
                 it.forgiven = !quarantined;
@@ -82,6 +85,26 @@ impl Ledger {
             | Fact::Chosen { .. }
             | Fact::Told { .. }
             | Fact::DeniedFromCache { .. } => {}
+        }
+    }
+
+    /// The refund of a grant that was lost with the power takes the place of others in its bucket:
+    /// nobody knows that it was lost. That too is what such a loss may cost.
+    fn excuse_bucket(&mut self, grant: GrantId) {
+        let Some(lost) = self.grants.get(grant).filter(|it| it.lost).cloned() else {
+            return;
+        };
+        let buckets = |at: SlotTime| {
+            let limits = lost.limits.as_slice().iter();
+            limits.map(|&limit| bucket_of(limit, at)).collect::<Vec<_>>()
+        };
+        let of_lost = buckets(lost.at_slot);
+        let shares = |it: &Granted| buckets(it.at_slot).iter().zip(&of_lost).any(|(a, b)| a == b);
+        for id in self.of_key.get(&lost.key).into_iter().flatten() {
+            if shares(&self.grants[*id]) {
+                self.grants[*id].lost = true;
+                self.grants[*id].forgiven = true;
+            }
         }
     }
 

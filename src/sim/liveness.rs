@@ -37,21 +37,6 @@ impl World {
         for client in &mut self.clients {
             client.decided = 0;
         }
-        self.vouch_again();
-    }
-
-    /// The operator repeats the word for nodes that are gone, until all have targets that heard it.
-    fn vouch_again(&mut self) {
-        let all = 0..self.machines.len();
-        let gone: Vec<usize> = all.filter(|&it| self.machines[it].removed).collect();
-        for gone in gone {
-            for seconds in [4, 8, 16, 24] {
-                for node in 0..self.machines.len() {
-                    let gone = node_id(gone);
-                    self.plan(seconds * 1000 * MS, Happening::Vouch { node, gone });
-                }
-            }
-        }
     }
 
     /// Whether all has come right again; too late is a broken promise.

@@ -111,7 +111,7 @@ impl World {
     ) -> Ownership {
         let registers: Vec<Option<Register>> =
             Slot::all().map(|slot| registers.get(&slot).copied()).collect();
-        Ownership::new(node_id(node), &registers, Settings::default(), seed)
+        Ownership::new(node_id(node), registers, Settings::default(), seed)
     }
 
     /// The registers as they are found; a mutation finds other ones.
@@ -236,6 +236,9 @@ impl World {
         let lost = machine.disk.lose_power(kept);
         machine.lost_power = true;
         machine.clocks.reboot(self.now, &mut self.random);
+        if self.random.permille(400) && machine.clocks.step_wall(&mut self.random) {
+            self.coverage.note(("fault", "wall clock falls far back"));
+        }
         if !lost.is_empty() {
             self.coverage.note(("fault", "power loss that costs writes"));
         }
@@ -303,10 +306,11 @@ impl World {
             NodeEvent::Commit => self.commit(node),
             NodeEvent::Upkeep => self.upkeep(node),
             NodeEvent::Synced { upto, after } => self.synced(node, upto, after),
-            NodeEvent::LateInstall(slots) => {
-                self.machines[node].disk.write(Write::Install(slots));
+            NodeEvent::LateInstall(states) => {
+                self.machines[node].disk.write(Write::Commit(states, Vec::new()));
                 self.sync(node, AfterSync::Nothing);
             }
+            NodeEvent::Carried { peer, wire } => self.take(node, peer, 0, wire),
             NodeEvent::Opened { peer, connection } => self.opened(node, peer, connection),
             NodeEvent::Closed { peer, connection } => self.closed(node, peer, connection),
             NodeEvent::Delivered {
@@ -345,7 +349,8 @@ impl World {
         self.step(node, Event::Connected { peer: peer_id });
         self.retarget_soon(node);
         for wire in carried {
-            self.delivered(node, peer, connection, wire);
+            let after_ns = self.random.below(3000 * MS);
+            self.plan_node(node, after_ns, NodeEvent::Carried { peer, wire });
         }
     }
 
@@ -373,6 +378,10 @@ impl World {
             Belongs::Newer => self.opened(node, peer, connection),
             Belongs::Elsewhere => return self.arrived_too_late(node, peer, wire),
         }
+        self.take(node, peer, connection, wire);
+    }
+
+    fn take(&mut self, node: usize, peer: usize, connection: u64, wire: Wire) {
         match wire {
             Wire::Ownership(message) => self.received(node, peer, message),
             Wire::Ask { request, ask } => {

@@ -61,6 +61,12 @@ impl Machine {
             version: 0,
         }
     }
+
+    /// Who owns each slot, as far as the node knows; nothing if it does not answer.
+    pub(super) fn known(&self) -> Option<&BTreeMap<Slot, Configuration>> {
+        let running = self.process.as_ref().filter(|_| self.paused.is_none());
+        running.map(|it| &it.records)
+    }
 }
 
 /// One life of a node.

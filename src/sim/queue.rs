@@ -3,6 +3,7 @@
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 
+use super::state::SlotState;
 use super::wire::{Answer, Ask, Asker, Wire};
 use crate::ownership::event::Event;
 use crate::ownership::record::Register;
@@ -48,8 +49,8 @@ pub(super) enum Happening {
     Fault,
     /// An operator undoes what a fault did to a weight.
     Reweigh { node: usize, weight: u64 },
-    /// An operator tells a node that another is gone for good.
-    Vouch { node: usize, gone: NodeId },
+    /// An operator looks whether all agree, and then tells one node that another is gone for good.
+    Vouch { gone: usize },
     /// A node that is being drained is stopped, whatever is left.
     Stop { node: usize },
 }
@@ -68,7 +69,9 @@ pub(super) enum NodeEvent {
     /// A sync has ended.
     Synced { upto: u64, after: AfterSync },
     /// The rest of an install whose end was reported too early.
-    LateInstall(Vec<(Slot, Register, super::state::SlotState)>),
+    LateInstall(Vec<(Slot, SlotState)>),
+    /// What was on its way to an earlier life, which only a mutation delivers.
+    Carried { peer: usize, wire: Wire },
     /// A connection works.
     Opened { peer: usize, connection: u64 },
     /// A connection is lost.

@@ -134,9 +134,7 @@ impl World {
             Happening::ToldClient { client, version } => self.told(client, version),
             Happening::Fault => self.fault(),
             Happening::Reweigh { node, weight } => self.weigh(node, weight),
-            Happening::Vouch { node, gone } => {
-                self.plan_node(node, 0, NodeEvent::Vouched { gone });
-            }
+            Happening::Vouch { gone } => self.vouch(gone),
             Happening::Stop { node } => self.stop(node),
         }
     }

@@ -22,13 +22,11 @@ fn orphaned() -> World {
 }
 
 #[test]
-fn slots_of_a_node_that_is_gone_start_empty_at_their_targets() {
+fn slots_of_a_node_that_is_gone_start_empty_and_move_to_their_targets() {
     let mut world = orphaned();
-    for n in [2, 3] {
-        world.event(n, Event::Vouched { gone: node(1) });
-        assert_eq!(world.at(n).serves(), [0u16; 0], "not before it is written");
-    }
-    world.run_for(Duration::from_secs(2));
+    world.event(2, Event::Vouched { gone: node(1) });
+    assert_eq!(world.at(2).serves(), [0u16; 0], "not before it is written");
+    world.run_for(Duration::from_secs(4));
     assert_eq!(world.at(2).serves(), [0, 1, 2, 3]);
     assert_eq!(world.at(3).serves(), [4, 5]);
     let installs = world.at(2).log.iter().filter_map(|it| match it {
@@ -36,15 +34,25 @@ fn slots_of_a_node_that_is_gone_start_empty_at_their_targets() {
         _ => None,
     });
     let origins: Vec<Origin> = installs.flatten().map(|it| it.origin).collect();
-    assert_eq!(origins, [Origin::Lost; 4], "empty, and denied for a window");
+    assert_eq!(origins, [Origin::Lost; 6], "empty, and denied for a window");
+}
+
+#[test]
+fn the_node_that_is_told_takes_all_whatever_its_targets_are() {
+    let mut world = orphaned();
+    world.target(&[0, 1, 2, 3, 4, 5], 3);
+    world.event(2, Event::Vouched { gone: node(1) });
+    world.run();
+    assert_eq!(world.at(2).serves(), [0, 1, 2, 3, 4, 5]);
+    assert_eq!(world.at(3).serves(), [0u16; 0], "which nobody has told");
+    world.run_for(Duration::from_secs(4));
+    assert_eq!(world.at(3).serves(), [0, 1, 2, 3, 4, 5]);
 }
 
 #[test]
 fn a_node_that_was_given_up_yields_when_it_hears_of_it() {
     let mut world = orphaned();
-    for n in [2, 3] {
-        world.event(n, Event::Vouched { gone: node(1) });
-    }
+    world.event(2, Event::Vouched { gone: node(1) });
     world.run_for(Duration::from_secs(1));
     world.start_unchecked(1);
     world.run();
@@ -78,6 +86,6 @@ fn a_crash_before_it_is_written_leaves_it_to_the_operator_again() {
     assert_eq!(world.at(2).serves(), [0u16; 0]);
     assert_eq!(world.at(3).life.record(slot(0)).unwrap().owner, node(1));
     world.event(2, Event::Vouched { gone: node(1) });
-    world.run();
+    world.run_for(Duration::from_secs(4));
     assert_eq!(world.at(2).serves(), [0, 1, 2, 3]);
 }
