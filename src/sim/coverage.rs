@@ -18,7 +18,7 @@ const WRITES: [&str; 3] = ["registers", "install", "commit"];
 
 /// Everything else that must happen.
 #[rustfmt::skip]
-const OTHERS: [Exercise; 41] = [
+const OTHERS: [Exercise; 40] = [
     ("fault", "kill -9"), ("fault", "power loss"), ("fault", "power loss that costs writes"),
     ("fault", "failed sync"), ("fault", "pause"), ("fault", "pause between two effects"),
     ("fault", "one-way cut"), ("fault", "network partition"), ("fault", "connection reset"),
@@ -33,8 +33,7 @@ const OTHERS: [Exercise; 41] = [
     ("rule", "seal refused"), ("rule", "accept refused"),
     ("rule", "accepted configuration finished (T4)"), ("rule", "start with slots of its own (O5)"),
     ("rule", "install from a transfer"), ("rule", "install of an own state"),
-    ("transfer", "dirty remainder after a pre-copy"), ("transfer", "rest refused"),
-    ("transfer", "cut"),
+    ("transfer", "dirty remainder after a pre-copy"), ("transfer", "cut"),
     ("client", "proxied answer"), ("client", "told of another owner"), ("client", "timeout"),
     ("client", "refund"), ("client", "check of several keys undone"),
     ("client", "denied from its cache"),

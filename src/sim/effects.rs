@@ -1,6 +1,8 @@
 //! What the state machine of a node wants done, carried out one by one; between any two of them,
 //! and around every write and sync, the node may crash or stand still.
 
+use std::collections::BTreeMap;
+
 use super::coverage::STEPS;
 use super::disk::{Stamp, Write};
 use super::judge::Fact;
@@ -129,7 +131,7 @@ impl World {
     /// A hand-off is cut just when it says something: the network fails for a while, or one of the
     /// two does.
     fn may_be_cut_off(&mut self, node: usize, to: usize, step: &'static str) -> bool {
-        if self.calm || self.random.below(1_000_000) >= self.options.crash_ppm * 8 {
+        if self.calm || self.random.below(1_000_000) >= self.options.crash_ppm * 25 {
             return false;
         }
         self.coverage.note(("hand-off cut at", step));
@@ -432,9 +434,7 @@ impl World {
             let all = process.held.iter();
             all.filter_map(|(&slot, it)| Some((slot, it.serving?.epoch))).collect()
         });
-        let mut slots = self.machines[node].disk.read().stamp.slots.clone();
-        let any_epoch = self.mutated(Mutation::ClockOfLowerEpoch);
-        slots.retain(|_, _| any_epoch);
+        let mut slots = self.clocks_run_on(node);
         for (slot, epoch) in serving {
             if let Some(reading) = self.reading(node, slot) {
                 slots.insert(slot, (epoch, reading));
@@ -446,6 +446,23 @@ impl World {
         self.sync(node, AfterSync::Nothing);
         let next_ns = self.random.between(500, 1000) * MS;
         self.plan_node(node, next_ns, NodeEvent::Upkeep);
+    }
+}
+
+impl World {
+    /// Mutation: what the clocks of slots that were served once would show, had they never stood
+    /// still; the stamp of an epoch long gone is kept.
+    fn clocks_run_on(&self, node: usize) -> BTreeMap<Slot, (Epoch, SlotTime)> {
+        let machine = &self.machines[node];
+        let stamp = &machine.disk.read().stamp;
+        let Some(then) = stamp.clocks.as_ref().filter(|_| self.mutated(Mutation::ClockOfLowerEpoch))
+        else {
+            return BTreeMap::new();
+        };
+        let gone = machine.clocks.mono(self.now).since(then.mono);
+        let gone_ms = u64::try_from(gone.as_millis()).unwrap_or(0);
+        let all = stamp.slots.iter();
+        all.map(|(&slot, &(epoch, at))| (slot, (epoch, at.plus_ms(gone_ms)))).collect()
     }
 }
 

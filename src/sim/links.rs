@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use super::mutations::Mutation;
 use super::queue::{Happening, NodeEvent};
-use super::wire::Wire;
+use super::wire::{Answer, Wire};
 use super::world::{MS, World};
 
 /// All of them.
@@ -17,6 +17,9 @@ use super::world::{MS, World};
 pub(super) struct Links {
     of: BTreeMap<(usize, usize), Link>,
     connections: u64,
+    /// Answers that were on their way to a life of a node that is over, for the mutation that
+    /// delivers them to a later one.
+    stray: Vec<(usize, u64, Answer)>,
 }
 
 /// Two nodes and what is between them; ends and directions are those of the lower and the higher.
@@ -34,8 +37,6 @@ struct Link {
     /// When the last message from each end arrives.
     arrives_ns: [u64; 2],
     connecting: bool,
-    /// What was on its way to each end when its life ended, for the mutation that delivers it.
-    carried: [Vec<Wire>; 2],
 }
 
 impl Links {
@@ -44,6 +45,7 @@ impl Links {
         Self {
             of: pairs.map(|pair| (pair, Link::default())).collect(),
             connections: 0,
+            stray: Vec::new(),
         }
     }
 
@@ -142,8 +144,10 @@ impl World {
     /// A frame has come to a node that does not know its connection any more.
     pub(super) fn arrived_too_late(&mut self, node: usize, peer: usize, wire: Wire) {
         self.coverage.note(("message", "lost with its connection"));
-        if self.mutated(Mutation::BootCounterForgotten) {
-            self.links.link(node, peer).carried[end(node, peer)].push(wire);
+        if self.mutated(Mutation::BootCounterForgotten)
+            && let Wire::Answer { request, answer } = wire
+        {
+            self.links.stray.push((node, request, answer));
         }
     }
 
@@ -261,17 +265,24 @@ impl World {
         }
     }
 
-    /// A node has a new connection. If it is broken by now, the node will learn that too. Returns
-    /// what only a mutation delivers.
-    pub(super) fn open_end(&mut self, node: usize, peer: usize, connection: u64) -> Vec<Wire> {
+    /// A node has a new connection. If it is broken by now, the node will learn that too.
+    pub(super) fn open_end(&mut self, node: usize, peer: usize, connection: u64) {
         let end = end(node, peer);
         let link = self.links.link(node, peer);
         link.open[end] = Some(connection);
-        let carried = std::mem::take(&mut link.carried[end]);
         if link.broken || link.newest != connection {
             let after_ns = self.random.below(600 * MS);
             self.plan_node(node, after_ns, NodeEvent::Closed { peer, connection });
         }
-        carried
+    }
+
+    /// The mutation that nothing keeps from its worst: a stray answer comes just when a request of
+    /// its number is open again.
+    pub(super) fn let_stray_in(&mut self, node: usize, request: u64) {
+        let stray = &mut self.links.stray;
+        if let Some(place) = stray.iter().position(|it| (it.0, it.1) == (node, request)) {
+            let (_, request, answer) = stray.swap_remove(place);
+            self.plan_node(node, 1, NodeEvent::Stray { request, answer });
+        }
     }
 }

@@ -310,7 +310,7 @@ impl World {
                 self.machines[node].disk.write(Write::Commit(states, Vec::new()));
                 self.sync(node, AfterSync::Nothing);
             }
-            NodeEvent::Carried { peer, wire } => self.take(node, peer, 0, wire),
+            NodeEvent::Stray { request, answer } => self.pass_back(node, request, answer),
             NodeEvent::Opened { peer, connection } => self.opened(node, peer, connection),
             NodeEvent::Closed { peer, connection } => self.closed(node, peer, connection),
             NodeEvent::Delivered {
@@ -341,17 +341,13 @@ impl World {
         if let Some(old) = self.links.open(node, peer) {
             self.closed(node, peer, old);
         }
-        let carried = self.open_end(node, peer, connection);
+        self.open_end(node, peer, connection);
         if let Some(process) = self.process(node) {
             process.lost_ns[peer] = None;
         }
         let peer_id = node_id(peer);
         self.step(node, Event::Connected { peer: peer_id });
         self.retarget_soon(node);
-        for wire in carried {
-            let after_ns = self.random.below(3000 * MS);
-            self.plan_node(node, after_ns, NodeEvent::Carried { peer, wire });
-        }
     }
 
     fn closed(&mut self, node: usize, peer: usize, connection: u64) {
@@ -378,10 +374,6 @@ impl World {
             Belongs::Newer => self.opened(node, peer, connection),
             Belongs::Elsewhere => return self.arrived_too_late(node, peer, wire),
         }
-        self.take(node, peer, connection, wire);
-    }
-
-    fn take(&mut self, node: usize, peer: usize, connection: u64, wire: Wire) {
         match wire {
             Wire::Ownership(message) => self.received(node, peer, message),
             Wire::Ask { request, ask } => {

@@ -37,7 +37,7 @@ mod world;
 
 pub use coverage::Coverage;
 pub use judge::Violation;
-pub use run::{Outcome, Plan, names};
+pub use run::{Outcome, Plan, mutations, not_switched_off};
 
 #[cfg(test)]
 mod tests;

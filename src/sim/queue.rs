@@ -70,8 +70,8 @@ pub(super) enum NodeEvent {
     Synced { upto: u64, after: AfterSync },
     /// The rest of an install whose end was reported too early.
     LateInstall(Vec<(Slot, SlotState)>),
-    /// What was on its way to an earlier life, which only a mutation delivers.
-    Carried { peer: usize, wire: Wire },
+    /// An answer to a request of an earlier life, which only a mutation delivers.
+    Stray { request: u64, answer: Answer },
     /// A connection works.
     Opened { peer: usize, connection: u64 },
     /// A connection is lost.

@@ -2,7 +2,7 @@
 
 use super::coverage::Coverage;
 use super::judge::Violation;
-use super::mutations::{MUTATIONS, Mutation};
+use super::mutations::{MUTATIONS, Mutation, NOT_SWITCHED_OFF};
 use super::options::Options;
 use super::world::World;
 
@@ -12,12 +12,9 @@ const TRACE_LINES: usize = 60;
 /// What is to be run.
 #[derive(Debug, Clone, Copy)]
 pub struct Plan {
-    /// The seed.
-    pub seed: u64,
-    /// How many nodes there are; at least 2.
-    pub nodes: usize,
-    /// Every fault may happen, and often.
-    pub harsh: bool,
+    seed: u64,
+    nodes: usize,
+    harsh: bool,
     mutation: Option<Mutation>,
 }
 
@@ -39,7 +36,7 @@ pub struct Outcome {
 }
 
 impl Plan {
-    /// A run of a seed.
+    /// A run of a seed with so many nodes, at least 2.
     pub const fn new(seed: u64, nodes: usize) -> Self {
         Self {
             seed,
@@ -49,8 +46,13 @@ impl Plan {
         }
     }
 
-    /// The same with the protection of this name switched off.
+    /// The same with every fault, and often.
     #[must_use]
+    pub const fn harsh(self) -> Self {
+        Self { harsh: true, ..self }
+    }
+
+    /// The same with the protection of this name switched off; `None` if there is none.
     pub fn mutated(self, name: &str) -> Option<Self> {
         let listed = MUTATIONS.iter().find(|it| it.name == name)?;
         Some(self.with(listed.mutation))
@@ -68,17 +70,28 @@ impl Plan {
         self.outcome(false).0
     }
 
-    /// Runs it, and tells the last things that happened.
+    /// Runs it, and tells everything that happened.
     pub fn trace(self) -> Vec<String> {
-        let mut lines = self.outcome(true).1;
-        let excess = lines.len().saturating_sub(TRACE_LINES);
-        lines.drain(..excess);
-        lines
+        self.outcome(true).1
     }
 
-    /// Runs it, and tells everything that happened.
-    pub fn whole_trace(self) -> Vec<String> {
-        self.outcome(true).1
+    /// Why a run failed: what was wrong, what the run was like, the last things that happened, and
+    /// the command that runs it again.
+    pub fn report(self, outcome: &Outcome) -> String {
+        let Some(violation) = &outcome.violation else {
+            return format!("nothing is wrong; {}", outcome.options);
+        };
+        let lines = self.trace();
+        let last = lines.len().saturating_sub(TRACE_LINES);
+        format!(
+            "{}\n\n{}\n\n{}: {} (at {} ms)\nrun it again: {}",
+            lines[last..].join("\n"),
+            outcome.options,
+            violation.invariant,
+            violation.what,
+            violation.at_ns / 1_000_000,
+            self.command()
+        )
     }
 
     /// The command that runs just this again.
@@ -112,7 +125,13 @@ impl Plan {
     }
 }
 
-/// The names of all protections that can be switched off.
-pub fn names() -> Vec<&'static str> {
-    MUTATIONS.iter().map(|it| it.name).collect()
+/// The names of all protections that can be switched off, each with the number of seeds within
+/// which that must be noticed.
+pub fn mutations() -> Vec<(&'static str, u64)> {
+    MUTATIONS.iter().map(|it| (it.name, it.seeds)).collect()
+}
+
+/// The protections that no run switches off, each with the reason.
+pub fn not_switched_off() -> Vec<(&'static str, &'static str)> {
+    NOT_SWITCHED_OFF.to_vec()
 }

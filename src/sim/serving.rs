@@ -64,6 +64,7 @@ impl World {
         }
         let hops = ask.hops + 1;
         let ask = Ask { hops, ..ask };
+        self.let_stray_in(node, request);
         self.send(node, owner, Wire::Ask { request, ask });
     }
 

@@ -128,6 +128,7 @@ impl World {
         slots: &[(Slot, Position, bool)],
     ) {
         let mut rests = Vec::new();
+        let ignored = self.mutated(Mutation::OwnerIgnoresItsPromise);
         for (slot, at, copied) in slots {
             let Some(process) = self.process(node) else {
                 return;
@@ -135,6 +136,7 @@ impl World {
             let changed = process.copies.remove(&(peer, *slot)).filter(|_| *copied);
             let held = process.held.get(slot);
             let frozen = held.filter(|it| it.serving.is_none() && it.state.at == *at);
+            let frozen = frozen.or(held.filter(|_| ignored));
             let Some(held) = frozen else {
                 self.coverage.note(("transfer", "rest refused"));
                 continue;
