@@ -87,7 +87,7 @@ impl Attempt {
                 ledger.refusals.add(Refusal::Unsound);
                 continue;
             }
-            candidate.answer(from, *answer);
+            candidate.answer(from, answer);
             // T3, once the step draws the consequences.
             if let Some(chosen) = answer.chosen
                 && from != ledger.me
@@ -229,7 +229,7 @@ impl Attempt {
                 base,
                 proposed,
             };
-            ledger.out.accept(node, ballot, proposal);
+            ledger.out.accept(node, ballot, &proposal);
         }
         candidate.since = ledger.now;
     }

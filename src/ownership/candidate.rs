@@ -105,9 +105,9 @@ impl Candidate {
     }
 
     /// Keeps an answer to the seal.
-    pub(super) fn answer(&mut self, from: NodeId, answer: SealedSlot) {
+    pub(super) fn answer(&mut self, from: NodeId, answer: &SealedSlot) {
         self.answers.retain(|it| it.0 != from);
-        self.answers.push((from, answer));
+        self.answers.push((from, *answer));
     }
 
     pub(super) fn has_answered(&self, node: NodeId) -> bool {

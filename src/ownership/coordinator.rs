@@ -170,7 +170,10 @@ impl Coordinator {
         }
         let running = |it: &&mut Attempt| it.ballot == ballot;
         let Some(attempt) = self.attempts.iter_mut().find(running) else {
-            ledger.refusals.add(Refusal::Unasked);
+            // This node's own answers may come after the attempt has ended.
+            if from != ledger.me {
+                ledger.refusals.add(Refusal::Unasked);
+            }
             return;
         };
         match message {

@@ -201,7 +201,7 @@ impl Ledger {
         let register = self.register(slot);
         let found = frozen.binary_search_by_key(&slot, |it| it.0).ok();
         let found = found.and_then(|place| frozen.get(place));
-        let (at, clock) = found.map_or((Position::default(), SlotTime::ZERO), |it| (it.1, it.2));
+        let (at, clock) = found.map(|it| (it.1, it.2)).unwrap_or_default();
         SealedSlot {
             slot,
             chosen: register.chosen,

@@ -23,6 +23,9 @@ pub(super) struct ToInstall {
     pub(super) vouched: Option<Configuration>,
 }
 
+/// What to fetch from one node: each slot at the position that it must have.
+type ToFetch = (TaskId, Vec<(Slot, Position)>);
+
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
@@ -31,7 +34,7 @@ pub(super) struct Outbox {
     persist: Option<(TaskId, SlotSet)>,
     install: BTreeMap<Epoch, (TaskId, Vec<ToInstall>)>,
     pre_copy: Vec<(TaskId, NodeId, SlotSet)>,
-    fetch: BTreeMap<(NodeId, Epoch), (TaskId, Vec<(Slot, Position)>)>,
+    fetch: BTreeMap<(NodeId, Epoch), ToFetch>,
     serve: Vec<(Slot, Epoch)>,
     drop: Option<SlotSet>,
     announce: Option<SlotSet>,
@@ -112,8 +115,8 @@ impl Outbox {
         slots.insert(slot);
     }
 
-    pub(super) fn accept(&mut self, to: NodeId, ballot: Epoch, proposal: Proposal) {
-        self.accept.entry((to, ballot)).or_default().push(proposal);
+    pub(super) fn accept(&mut self, to: NodeId, ballot: Epoch, proposal: &Proposal) {
+        self.accept.entry((to, ballot)).or_default().push(*proposal);
     }
 
     /// What is asked of node `me` itself goes to its own register instead of out.
@@ -177,7 +180,7 @@ impl Outbox {
             });
         }
         for (&epoch, (task, slots)) in &self.install {
-            let slots = slots.iter().map(|it| it.with(register(it.slot)));
+            let slots = slots.iter().map(|it| it.with(&register(it.slot)));
             effects.push(Effect::Install {
                 task: *task,
                 epoch,
@@ -231,7 +234,9 @@ impl Outbox {
             }
         };
         if let Some(slots) = &self.tell {
-            peers.iter().for_each(|to| chosen(*to, slots));
+            for to in peers {
+                chosen(*to, slots);
+            }
         }
         for (to, slots) in &self.tell_one {
             chosen(*to, slots);
@@ -240,14 +245,14 @@ impl Outbox {
 }
 
 impl ToInstall {
-    fn with(&self, register: Register) -> Installed {
+    fn with(&self, register: &Register) -> Installed {
         let register = match self.vouched {
-            None => register,
+            None => *register,
             Some(chosen) => Register {
                 chosen: Some(chosen),
                 accepted: None,
                 complete: true,
-                ..register
+                ..*register
             },
         };
         Installed {

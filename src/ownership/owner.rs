@@ -138,15 +138,4 @@ impl Owner {
         }
         taken
     }
-
-    /// What is due and waited for a connection is looked at again at once.
-    pub(super) fn hurry(&mut self, now: MonoTime) {
-        if self.next_due.is_some() {
-            self.next_due = Some(now);
-            for wait in &mut self.waits {
-                let at = wait.not_before.max(now);
-                wait.due = wait.due.map(|due| due.min(at));
-            }
-        }
-    }
 }

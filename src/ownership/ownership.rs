@@ -131,7 +131,6 @@ impl Ownership {
         self.on_lost(peer);
         self.ledger.peers.insert(peer);
         self.coordinator.on_connected(&mut self.ledger, peer);
-        self.owner.hurry(self.ledger.now);
         gossip::tell_digest(&mut self.ledger, peer);
     }
 

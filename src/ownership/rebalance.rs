@@ -33,9 +33,12 @@ impl Rebalance {
         let is_mine = |it: &(Slot, &Replicas)| it.1.as_slice().first() == Some(&ledger.me);
         let mine = Slot::all().zip(&targets).filter(is_mine);
         self.mine = mine.map(|it| it.0).collect();
+        // The same ones again need not settle again.
+        if targets != self.targets {
+            self.settled_at = ledger.now.plus(ledger.settings.settle);
+        }
         self.targets = targets;
         self.reachable = reachable.into_iter().collect();
-        self.settled_at = ledger.now.plus(ledger.settings.settle);
         self.settled_at
     }
 

@@ -211,6 +211,10 @@ impl SlotSet {
     }
 
     /// A set from the words of its bitmap.
+    #[expect(
+        clippy::large_types_passed_by_value,
+        reason = "it becomes the set itself"
+    )]
     pub(crate) const fn from_words(words: [u64; SLOT_COUNT as usize / 64]) -> Self {
         Self(words)
     }

@@ -32,18 +32,18 @@ fn answer(counter: u64, n: u64, clock: u64) -> SealedSlot {
     }
 }
 
-fn incomplete(answer: SealedSlot) -> SealedSlot {
+fn incomplete(answer: &SealedSlot) -> SealedSlot {
     SealedSlot {
         complete: false,
-        ..answer
+        ..*answer
     }
 }
 
-fn found(answer: SealedSlot, ballot: u64, version: u64) -> SealedSlot {
+fn found(answer: &SealedSlot, ballot: u64, version: u64) -> SealedSlot {
     let accepted = configuration(version, epoch(ballot, 2));
     SealedSlot {
         accepted: Some((epoch(ballot, 2), accepted)),
-        ..answer
+        ..*answer
     }
 }
 
@@ -51,7 +51,7 @@ fn next(answers: &[(u128, SealedSlot)]) -> Next {
     let base = configuration(5, epoch(9, 1));
     let mut candidate = Candidate::new(base, base.replicas);
     for (from, answer) in answers {
-        candidate.answer(node(*from), *answer);
+        candidate.answer(node(*from), answer);
     }
     candidate.next(ME)
 }
@@ -63,7 +63,7 @@ fn own(clock: u64) -> Next {
     }
 }
 
-fn fetch(from: u128, answer: SealedSlot) -> Next {
+fn fetch(from: u128, answer: &SealedSlot) -> Next {
     Next::Fetch {
         from: node(from),
         at: answer.at,
@@ -83,19 +83,19 @@ fn answers_of_a_majority_decide() {
         ("T2: one of three is no majority", vec![(1, best)], Next::Wait),
         ("T2: a stranger does not count", vec![(1, best), (7, best)], Next::Wait),
         ("T5: the own state will do", vec![(1, best), (2, answer(9, 3, 60))], own(70)),
-        ("T5: the highest n is fetched", vec![(1, answer(9, 3, 60)), (2, best)], fetch(2, best)),
-        ("T5: the epoch comes before n", vec![(1, answer(8, 99, 60)), (2, best)], fetch(2, best)),
-        ("T5: no clock of a lower epoch", vec![(1, answer(8, 99, 900)), (2, best)], fetch(2, best)),
+        ("T5: the highest n is fetched", vec![(1, answer(9, 3, 60)), (2, best)], fetch(2, &best)),
+        ("T5: the epoch comes before n", vec![(1, answer(8, 99, 60)), (2, best)], fetch(2, &best)),
+        ("T5: no clock of a lower epoch", vec![(1, answer(8, 99, 900)), (2, best)], fetch(2, &best)),
         ("T5: the highest clock of the epoch", vec![(1, best), (2, answer(9, 3, 80))], own(80)),
-        ("T5: one complete of two", vec![(1, best), (2, incomplete(best))], Next::Wait),
-        ("T5: two complete of three", vec![(1, incomplete(best)), (2, best), (3, best)], fetch(2, best)),
-        ("T5: all have answered, too few know", vec![(1, incomplete(best)), (2, incomplete(best)), (3, best)], lost),
-        ("T4: what was found is finished", vec![(1, best), (2, found(best, 11, 6))],
+        ("T5: one complete of two", vec![(1, best), (2, incomplete(&best))], Next::Wait),
+        ("T5: two complete of three", vec![(1, incomplete(&best)), (2, best), (3, best)], fetch(2, &best)),
+        ("T5: all have answered, too few know", vec![(1, incomplete(&best)), (2, incomplete(&best)), (3, best)], lost),
+        ("T4: what was found is finished", vec![(1, best), (2, found(&best, 11, 6))],
             Next::Finish(configuration(6, epoch(11, 2)))),
-        ("T4: that of the highest ballot", vec![(1, found(best, 12, 6)), (2, found(best, 11, 6))],
+        ("T4: that of the highest ballot", vec![(1, found(&best, 12, 6)), (2, found(&best, 11, 6))],
             Next::Finish(configuration(6, epoch(12, 2)))),
-        ("T4: not what is behind the base already", vec![(1, found(best, 4, 5)), (2, best)], own(70)),
-        ("T4: not before a majority has answered", vec![(1, found(best, 11, 6))], Next::Wait),
+        ("T4: not what is behind the base already", vec![(1, found(&best, 4, 5)), (2, best)], own(70)),
+        ("T4: not before a majority has answered", vec![(1, found(&best, 11, 6))], Next::Wait),
     ];
     for (name, answers, expected) in cases {
         assert_eq!(next(&answers), expected, "{name}");

@@ -52,10 +52,14 @@ fn a_crash_at_any_step_leaves_one_owner_and_a_way_on() {
                 world.micro_step();
                 world.grant();
             }
-            crashed.iter().for_each(|n| world.crash(*n));
+            for n in &crashed {
+                world.crash(*n);
+            }
             world.retarget();
             world.run_for(Duration::from_secs(3));
-            crashed.iter().for_each(|n| world.start(*n));
+            for n in &crashed {
+                world.start(*n);
+            }
             world.run_for(Duration::from_secs(12));
             world.check_settled();
         }

@@ -66,7 +66,7 @@ fn heal(world: &mut World) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(ProptestConfig::with_cases(32))]
     #[test]
     fn one_owner_at_most_and_a_way_on(happenings in prop::collection::vec(happening(), 0..250)) {
         let mut world = World::new(3);

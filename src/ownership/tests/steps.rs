@@ -1,12 +1,16 @@
 //! Whole effect lists of single steps, and single rules.
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "a test picks the effects that it is about"
+)]
 
 use std::time::Duration;
 
-use super::super::event::{Effect, Event};
+use super::super::event::{Effect, Event, Origin};
 use super::super::message::Message;
 use super::super::{Ownership, Refusal, Settings, Stage, Standing};
 use super::world::{World, epoch, node, slot, slots};
-use crate::types::{MonoTime, NodeId, SLOT_COUNT};
+use crate::types::{MonoTime, NodeId, Position, SLOT_COUNT, SlotTime};
 
 /// What kind of effects a node wanted since `from`, without the digests and alarms.
 fn kinds(world: &World, n: u128, from: usize) -> Vec<String> {
@@ -86,7 +90,7 @@ fn a_start_seals_installs_and_accepts_in_one_batch() {
     );
     let all = slots
         .iter()
-        .map(|it| (it, Default::default(), Default::default()));
+        .map(|it| (it, Position::default(), SlotTime::default()));
     let frozen = Event::Frozen {
         task: *frozen,
         slots: all.collect(),
@@ -152,7 +156,7 @@ fn a_node_that_lost_state_starts_its_slots_empty_in_quarantine() {
     assert!(!registers[3].1.complete, "R5: stored first of all");
     let all = slots
         .iter()
-        .map(|it| (it, Default::default(), Default::default()));
+        .map(|it| (it, Position::default(), SlotTime::default()));
     let frozen = Event::Frozen {
         task: *frozen,
         slots: all.collect(),
@@ -162,7 +166,6 @@ fn a_node_that_lost_state_starts_its_slots_empty_in_quarantine() {
     let [Effect::Install { slots, .. }] = effects.as_slice() else {
         panic!("{effects:?}");
     };
-    use super::super::event::Origin;
     let lost = slots.iter().filter(|it| it.origin == Origin::Lost);
     assert_eq!(lost.map(|it| it.slot).collect::<Vec<_>>(), [slot(3)]);
 }

@@ -44,12 +44,15 @@ pub(super) struct State {
     pub(super) grants: u64,
 }
 
+/// Slots to fetch; frozen ones at a position.
+type Wanted = Vec<(Slot, Option<Position>)>;
+
 /// What is done to the disk, in order.
 #[derive(Debug, Clone)]
 enum Write {
     Registers(TaskId, Vec<(Slot, Register)>),
     Install(TaskId, Epoch, Vec<Installed>),
-    Report(TaskId, SlotSet),
+    Report(TaskId, Box<SlotSet>),
 }
 
 /// What can happen next.
@@ -70,7 +73,7 @@ pub(super) struct Node {
     beside: BTreeMap<Slot, State>,
     serving: BTreeMap<Slot, Epoch>,
     writes: VecDeque<Write>,
-    fetches: VecDeque<(TaskId, NodeId, Vec<(Slot, Option<Position>)>)>,
+    fetches: VecDeque<(TaskId, NodeId, Wanted)>,
     pub(super) up: bool,
     pub(super) log: Vec<Effect>,
 }
@@ -189,7 +192,7 @@ impl World {
             }
             Effect::Freeze { task, slots } => {
                 it.serving.retain(|slot, _| !slots.contains(*slot));
-                it.writes.push_back(Write::Report(task, slots));
+                it.writes.push_back(Write::Report(task, Box::new(slots)));
             }
             Effect::PreCopy { task, from, slots } => {
                 let slots = slots.iter().map(|it| (it, None)).collect();
@@ -259,12 +262,7 @@ impl World {
         true
     }
 
-    fn fetch(
-        &mut self,
-        id: NodeId,
-        from: NodeId,
-        wanted: Vec<(Slot, Option<Position>)>,
-    ) -> SlotSet {
+    fn fetch(&mut self, id: NodeId, from: NodeId, wanted: Wanted) -> SlotSet {
         let mut here = SlotSet::EMPTY;
         if !self.links.contains(&(id, from)) {
             return here;
@@ -451,7 +449,7 @@ impl Node {
         match write {
             Write::Registers(task, registers) => {
                 for (slot, register) in registers {
-                    self.store(slot, register);
+                    self.store(slot, &register);
                 }
                 Event::Persisted { task }
             }
@@ -464,7 +462,7 @@ impl Node {
                     };
                     let at = Position { epoch, n: 0 };
                     self.states.insert(it.slot, State { at, grants });
-                    self.store(it.slot, it.register);
+                    self.store(it.slot, &it.register);
                 }
                 Event::Installed { task }
             }
@@ -480,7 +478,7 @@ impl Node {
     }
 
     /// I4: neither ever falls on the disk.
-    fn store(&mut self, slot: Slot, register: Register) {
+    fn store(&mut self, slot: Slot, register: &Register) {
         let stored = &mut self.registers[slot.index()];
         let old = stored.unwrap_or_default();
         assert!(
@@ -491,7 +489,7 @@ impl Node {
             register.version() >= old.version(),
             "slot {slot}: what was chosen is forgotten"
         );
-        *stored = Some(register);
+        *stored = Some(*register);
     }
 
     pub(super) fn serves(&self) -> Vec<u16> {
