@@ -59,9 +59,15 @@ impl std::str::FromStr for Nodes {
 
     fn from_str(text: &str) -> anyhow::Result<Self> {
         let (least, most) = text.split_once("..").unwrap_or((text, text));
-        let number = |text: &str| text.parse().with_context(|| format!("`{text}` is no number"));
+        let number = |text: &str| {
+            text.parse()
+                .with_context(|| format!("`{text}` is no number"))
+        };
         let (least, most) = (number(least)?, number(most)?);
-        ensure!(2 <= least && least <= most && most <= 16, "from 2 to 16 nodes can be simulated");
+        ensure!(
+            2 <= least && least <= most && most <= 16,
+            "from 2 to 16 nodes can be simulated"
+        );
         Ok(Self { least, most })
     }
 }
@@ -144,7 +150,10 @@ impl Tally {
 
 fn run_all(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let next = AtomicU64::new(arguments.from);
-    let end = arguments.from.checked_add(arguments.seeds).context("too many seeds")?;
+    let end = arguments
+        .from
+        .checked_add(arguments.seeds)
+        .context("too many seeds")?;
     let shown = std::io::stderr().is_terminal();
     let work = || {
         let mut tally = Tally::default();
@@ -193,7 +202,11 @@ fn conclude(arguments: &Arguments, tally: &mut Tally) -> ExitCode {
         arguments.seeds, tally.grants, tally.steps
     );
     let full = arguments.seeds >= SEEDS_FOR_COVERAGE && arguments.mutation.is_none();
-    let missing = if full { tally.coverage.missing() } else { Vec::new() };
+    let missing = if full {
+        tally.coverage.missing()
+    } else {
+        Vec::new()
+    };
     for (what, place) in &missing {
         println!("never happened, so this run proves nothing about it: {what}: {place}");
     }

@@ -61,7 +61,11 @@ impl World {
     /// A client begins something new.
     pub(super) fn turn(&mut self, client: usize) {
         let several = self.random.permille(250);
-        let count = if several { self.random.between(2, 4) } else { 1 };
+        let count = if several {
+            self.random.between(2, 4)
+        } else {
+            1
+        };
         let mut wanted: Vec<(Key, u64)> = Vec::new();
         for _ in 0..count {
             let Some(slot) = self.random.pick(&self.options.slots) else {
@@ -111,8 +115,14 @@ impl World {
             self.fail(client, true);
             return;
         }
-        let owner = self.clients[client].records.get(&key.slot).map(|it| node_of(it.owner));
-        let attempts = self.clients[client].task.as_ref().map_or(0, |it| it.attempts);
+        let owner = self.clients[client]
+            .records
+            .get(&key.slot)
+            .map(|it| node_of(it.owner));
+        let attempts = self.clients[client]
+            .task
+            .as_ref()
+            .map_or(0, |it| it.attempts);
         let direct = owner.filter(|_| attempts < 2 && !self.random.permille(150));
         let node = direct.unwrap_or_else(|| self.anybody());
         let ask = Ask {
@@ -226,7 +236,9 @@ impl World {
         if waits.is_some_and(|it| it.request == request) {
             self.coverage.note(("client", "timeout"));
             // perhaps the owner is gone: whoever answers will know
-            let key = waits.and_then(|it| it.wanted.get(it.counted.len())).map(|it| it.0);
+            let key = waits
+                .and_then(|it| it.wanted.get(it.counted.len()))
+                .map(|it| it.0);
             if let Some(key) = key {
                 self.clients[client].records.remove(&key.slot);
             }
@@ -265,7 +277,8 @@ impl World {
             self.clients[client].decided = 0;
         }
         for counted in task.counted {
-            self.coverage.note(("client", "check of several keys undone"));
+            self.coverage
+                .note(("client", "check of several keys undone"));
             self.see(&Fact::GivenBack { grant: counted.id });
             self.send_refund(client, counted);
             if self.mutated(Mutation::UndoTwice) {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 /// What can be exercised, and where.
-pub type Exercise = (&'static str, &'static str);
+type Exercise = (&'static str, &'static str);
 
 /// Steps of a hand-off at which it can be cut, by what the node was about to do.
 pub(super) const STEPS: [&str; 8] = [
@@ -18,11 +18,11 @@ const WRITES: [&str; 3] = ["registers", "install", "commit"];
 
 /// Everything else that must happen.
 #[rustfmt::skip]
-const OTHERS: [Exercise; 40] = [
+const OTHERS: [Exercise; 41] = [
     ("fault", "kill -9"), ("fault", "power loss"), ("fault", "power loss that costs writes"),
     ("fault", "failed sync"), ("fault", "pause"), ("fault", "pause between two effects"),
     ("fault", "one-way cut"), ("fault", "network partition"), ("fault", "connection reset"),
-    ("fault", "wall clock steps"), ("fault", "wall clock falls far back"),
+    ("fault", "wall clock steps"), ("fault", "nodes disagree about a weight"), ("fault", "wall clock falls far back"),
     ("message", "lost with its connection"), ("message", "held back by a cut"),
     ("message", "dropped"), ("message", "doubled"), ("message", "reordered"),
     ("hand-off cut at", "seal"), ("hand-off cut at", "sealed"), ("hand-off cut at", "accept"),
@@ -46,7 +46,7 @@ pub struct Coverage {
 }
 
 impl Coverage {
-    pub(super) fn note(&mut self, exercise: Exercise) {
+    pub(super) fn note(&mut self, exercise: (&'static str, &'static str)) {
         *self.counts.entry(exercise).or_default() += 1;
     }
 
@@ -58,7 +58,7 @@ impl Coverage {
     }
 
     /// What never happened.
-    pub fn missing(&self) -> Vec<Exercise> {
+    pub fn missing(&self) -> Vec<(&'static str, &'static str)> {
         let at = |kind: &'static str, places: &'static [&'static str]| {
             places.iter().map(move |&place| (kind, place))
         };

@@ -80,7 +80,10 @@ pub(super) struct Disk {
 
 impl Disk {
     /// A disk that holds these registers and states, synced.
-    pub(super) fn new(registers: BTreeMap<Slot, Register>, states: BTreeMap<Slot, SlotState>) -> Self {
+    pub(super) fn new(
+        registers: BTreeMap<Slot, Register>,
+        states: BTreeMap<Slot, SlotState>,
+    ) -> Self {
         let image = Image {
             registers,
             states,

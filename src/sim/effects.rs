@@ -1,26 +1,20 @@
 //! What the state machine of a node wants done, carried out one by one; between any two of them,
 //! and around every write and sync, the node may crash or stand still.
 
-use std::collections::BTreeMap;
-
 use super::coverage::STEPS;
-use super::disk::{Stamp, Write};
+use super::disk::Write;
 use super::judge::Fact;
 use super::lives::End;
-use super::machine::{Held, Serving, node_id, node_of};
+use super::machine::{node_id, node_of};
 use super::mutations::Mutation;
 use super::queue::{AfterSync, Happening, NodeEvent};
-use super::state::SlotState;
 use super::wire::Wire;
+use super::words::{brief, brief_message};
 use super::world::{MS, World};
-use crate::limiter::SlotClock;
-use crate::ownership::event::{Effect, Event, Installed, Origin, TaskId};
+use crate::ownership::event::{Effect, Event, TaskId};
 use crate::ownership::message::Message;
 use crate::ownership::record::Register;
-use crate::types::{Epoch, MonoTime, Position, Slot, SlotRecord, SlotSet, SlotTime};
-
-/// What happens so often that a crash at it needs no help.
-const OFTEN: [&str; 3] = ["send", "commit", "persist"];
+use crate::types::{MonoTime, Position, Slot, SlotRecord, SlotSet, SlotTime};
 
 impl World {
     /// Something happens to a node's state machine.
@@ -63,7 +57,11 @@ impl World {
 
     /// A crash at this very place, or not.
     pub(super) fn accident(&mut self, node: usize, place: (&'static str, &'static str)) -> bool {
-        let often = if OFTEN.contains(&place.1) { 1 } else { 10 };
+        let often = match place.1 {
+            "send" | "commit" | "persist" => 1,
+            "fetch" | "drop" => 40,
+            _ => 10,
+        };
         if self.calm || self.random.below(1_000_000) >= self.options.crash_ppm * often {
             return false;
         }
@@ -105,7 +103,10 @@ impl World {
                     self.coverage.note(("rule", "seal refused"));
                 }
                 let ignored = self.mutated(Mutation::AcceptedIgnored);
-                slots.iter_mut().filter(|_| ignored).for_each(|it| it.accepted = None);
+                slots
+                    .iter_mut()
+                    .filter(|_| ignored)
+                    .for_each(|it| it.accepted = None);
             }
             Message::Accepted { refused, .. } if !refused.is_empty() => {
                 self.coverage.note(("rule", "accept refused"));
@@ -162,7 +163,8 @@ impl World {
     fn persist(&mut self, node: usize, task: TaskId, registers: Vec<(Slot, Register)>) {
         for (ballot, found) in registers.iter().filter_map(|(_, it)| it.accepted) {
             if ballot != found.epoch {
-                self.coverage.note(("rule", "accepted configuration finished (T4)"));
+                self.coverage
+                    .note(("rule", "accepted configuration finished (T4)"));
             }
         }
         if self.accident(node, ("crash before write", "registers")) {
@@ -181,7 +183,9 @@ impl World {
     /// Syncs all that is written, and then does what waits for it.
     pub(super) fn sync(&mut self, node: usize, after: AfterSync) {
         let slow = self.random.permille(30);
-        let takes_ns = self.random.between(100_000, if slow { 80 * MS } else { 3 * MS });
+        let takes_ns = self
+            .random
+            .between(100_000, if slow { 80 * MS } else { 3 * MS });
         let now = self.now;
         let machine = &mut self.machines[node];
         machine.sync_ends_ns = machine.sync_ends_ns.max(now + takes_ns);
@@ -249,132 +253,14 @@ impl World {
         let Some(process) = self.process(node) else {
             return;
         };
-        let held = frozen.iter().filter_map(|slot| process.held.get_key_value(slot));
-        let slots: Vec<(Slot, Position, SlotTime)> =
-            held.map(|(&slot, it)| (slot, it.state.at, it.state.clock)).collect();
+        let held = frozen
+            .iter()
+            .filter_map(|slot| process.held.get_key_value(slot));
+        let slots: Vec<(Slot, Position, SlotTime)> = held
+            .map(|(&slot, it)| (slot, it.state.at, it.state.clock))
+            .collect();
         let event = Event::Frozen { task, slots };
         self.sync(node, AfterSync::Report(event, Vec::new()));
-    }
-
-    fn install(&mut self, node: usize, task: TaskId, epoch: Epoch, slots: &[Installed]) {
-        if self.accident(node, ("crash before write", "install")) {
-            return;
-        }
-        let installs: Vec<_> = slots
-            .iter()
-            .filter_map(|it| Some((it.slot, it.register, self.new_state(node, epoch, it)?)))
-            .collect();
-        for (slot, _, state) in &installs {
-            let (slot, state) = (*slot, state.clone());
-            self.see(&Fact::Held { slot, state: &state });
-            if let Some(process) = self.process(node) {
-                process.held.insert(slot, Held::resting(state));
-            }
-        }
-        let registers: Vec<_> = installs.iter().map(|it| (it.0, it.1)).collect();
-        let after = AfterSync::Report(Event::Installed { task }, registers.clone());
-        if self.mutated(Mutation::ConfigurationBeforeInstall) {
-            self.machines[node].disk.write(Write::Registers(registers));
-            self.sync(node, after);
-            let states = installs.into_iter().map(|it| (it.0, it.2)).collect();
-            self.plan_node(node, 400 * MS, NodeEvent::LateInstall(states));
-            return;
-        }
-        let early: Vec<Slot> = installs.iter().map(|it| it.0).collect();
-        self.machines[node].disk.write(Write::Install(installs));
-        if self.accident(node, ("crash before sync", "install")) {
-            return;
-        }
-        self.sync(node, after);
-        if self.mutated(Mutation::ServeBeforeChosen) {
-            for slot in early {
-                self.serve(node, slot, epoch);
-            }
-        }
-    }
-
-    /// The state that is to be installed, at its new position.
-    fn new_state(&mut self, node: usize, epoch: Epoch, it: &Installed) -> Option<SlotState> {
-        let slot = it.slot;
-        let mono = self.machines[node].clocks.mono(self.now);
-        let window_ms = self.options.policies.longest_window_ms();
-        let process = self.process(node)?;
-        let state = match it.origin {
-            Origin::Own => process.held.get(&slot).map(|held| held.state.clone()),
-            Origin::Fetched => {
-                let staged = process.staged.remove(&slot).filter(|staged| staged.whole);
-                staged.map(|staged| staged.state)
-            }
-            Origin::Lost => Some(SlotState {
-                quarantined_until: it.clock.plus_ms(window_ms + window_ms / 60 + 1),
-                ..SlotState::default()
-            }),
-        };
-        let own_clock = process.own_clock.read(mono);
-        self.coverage.note(match it.origin {
-            Origin::Own => ("rule", "install of an own state"),
-            Origin::Fetched => ("rule", "install from a transfer"),
-            Origin::Lost => ("rule", "install of a lost state"),
-        });
-        let Some(mut state) = state else {
-            let what = format!("node {node} is to install slot {slot} and has no state of it");
-            self.judge.report(self.now, "a state is there before it is installed", what);
-            return None;
-        };
-        state.at = Position { epoch, n: 0 };
-        state.clock = it.clock;
-        if it.origin == Origin::Fetched && self.mutated(Mutation::NoClockInHandOff) {
-            state.clock = own_clock;
-        }
-        Some(state)
-    }
-
-    /// T8: serves from now on.
-    pub(super) fn serve(&mut self, node: usize, slot: Slot, epoch: Epoch) {
-        let mono = self.machines[node].clocks.mono(self.now);
-        let wall_ms = self.machines[node].clocks.wall_ms(self.now);
-        let life = self.machines[node].life;
-        let Some(process) = self.process(node) else {
-            return;
-        };
-        let held = process.held.get_mut(&slot);
-        let Some(held) = held.filter(|held| held.state.at.epoch == epoch) else {
-            let what = format!("node {node} is to serve slot {slot} at {epoch} without a state");
-            self.judge.report(self.now, "served is what is installed", what);
-            return;
-        };
-        if held.serving.is_some_and(|it| it.epoch == epoch) {
-            return;
-        }
-        held.serving = Some(Serving {
-            epoch,
-            clock: SlotClock::new(held.state.clock, mono),
-            wall_ms,
-        });
-        let state = held.state.clone();
-        self.see(&Fact::Served {
-            node,
-            life,
-            slot,
-            epoch,
-            state: &state,
-        });
-    }
-
-    fn drop_states(&mut self, node: usize, slots: &SlotSet) {
-        let mut gone = Vec::new();
-        for slot in slots.iter() {
-            let held = self.process(node).and_then(|it| it.held.remove(&slot));
-            let Some(held) = held else { continue };
-            gone.push(slot);
-            if held.serving.is_some() {
-                self.see(&Fact::Stopped { node, slot });
-            }
-        }
-        if self.mutated(Mutation::TombstoneDeleted) {
-            self.machines[node].disk.write(Write::Forget(gone.clone()));
-        }
-        self.machines[node].disk.write(Write::Drop(gone));
     }
 
     fn announce(&mut self, node: usize, records: &[SlotRecord]) {
@@ -413,57 +299,6 @@ impl World {
             self.step(node, Event::Tick);
         }
     }
-
-    /// What the clock of a slot shows; nothing if it stands still.
-    pub(super) fn reading(&mut self, node: usize, slot: Slot) -> Option<SlotTime> {
-        let mono = self.machines[node].clocks.mono(self.now);
-        let wall_ms = self.machines[node].clocks.wall_ms(self.now);
-        let by_wall = self.mutated(Mutation::WallClock);
-        let held = self.process(node)?.held.get(&slot)?;
-        let serving = held.serving?;
-        if by_wall {
-            let gone_ms = wall_ms.saturating_sub(serving.wall_ms);
-            return Some(held.state.clock.plus_ms(gone_ms));
-        }
-        Some(serving.clock.read(mono))
-    }
-
-    /// Stamps the clocks and syncs the log.
-    pub(super) fn upkeep(&mut self, node: usize) {
-        let serving: Vec<(Slot, Epoch)> = self.process(node).map_or_else(Vec::new, |process| {
-            let all = process.held.iter();
-            all.filter_map(|(&slot, it)| Some((slot, it.serving?.epoch))).collect()
-        });
-        let mut slots = self.clocks_run_on(node);
-        for (slot, epoch) in serving {
-            if let Some(reading) = self.reading(node, slot) {
-                slots.insert(slot, (epoch, reading));
-            }
-        }
-        let clocks = Some(self.machines[node].clocks.read(self.now));
-        let stamp = Write::Stamp(Stamp { clocks, slots });
-        self.machines[node].disk.write(stamp);
-        self.sync(node, AfterSync::Nothing);
-        let next_ns = self.random.between(500, 1000) * MS;
-        self.plan_node(node, next_ns, NodeEvent::Upkeep);
-    }
-}
-
-impl World {
-    /// Mutation: what the clocks of slots that were served once would show, had they never stood
-    /// still; the stamp of an epoch long gone is kept.
-    fn clocks_run_on(&self, node: usize) -> BTreeMap<Slot, (Epoch, SlotTime)> {
-        let machine = &self.machines[node];
-        let stamp = &machine.disk.read().stamp;
-        let Some(then) = stamp.clocks.as_ref().filter(|_| self.mutated(Mutation::ClockOfLowerEpoch))
-        else {
-            return BTreeMap::new();
-        };
-        let gone = machine.clocks.mono(self.now).since(then.mono);
-        let gone_ms = u64::try_from(gone.as_millis()).unwrap_or(0);
-        let all = stamp.slots.iter();
-        all.map(|(&slot, &(epoch, at))| (slot, (epoch, at.plus_ms(gone_ms)))).collect()
-    }
 }
 
 /// The step of a hand-off that an effect belongs to.
@@ -499,78 +334,5 @@ const fn reported(event: &Event) -> &'static str {
         Event::Frozen { .. } => "freeze",
         Event::Installed { .. } => "install",
         _ => "other",
-    }
-}
-
-fn numbers(slots: impl Iterator<Item = Slot>) -> String {
-    let all: Vec<String> = slots.map(|slot| slot.to_string()).collect();
-    all.join(",")
-}
-
-fn brief(effect: &Effect) -> String {
-    match effect {
-        Effect::Send { to, message } => {
-            format!("send to {}: {}", node_of(*to), brief_message(message))
-        }
-        Effect::Persist { task, registers } => {
-            let all = registers.iter().map(|(slot, it)| {
-                let version = it.chosen.map_or(0, |chosen| chosen.version);
-                let accepted = it.accepted.map(|(_, accepted)| node_of(accepted.owner));
-                format!("{slot} (promised {}, version {version}, accepted {accepted:?})", it.promised)
-            });
-            let all: Vec<String> = all.collect();
-            format!("persist {}: {}", task.0, all.join(" "))
-        }
-        Effect::Freeze { task, slots } => format!("freeze {}: {slots:?}", task.0),
-        Effect::PreCopy { task, from, slots } => {
-            format!("pre-copy {} from {}: {slots:?}", task.0, node_of(*from))
-        }
-        Effect::Fetch {
-            task, from, slots, ..
-        } => {
-            let slots = numbers(slots.iter().map(|it| it.0));
-            format!("fetch {} from {}: {slots}", task.0, node_of(*from))
-        }
-        Effect::Install { task, epoch, slots } => {
-            let slots = numbers(slots.iter().map(|it| it.slot));
-            format!("install {} at {epoch}: {slots}", task.0)
-        }
-        Effect::Serve { slots } => format!("serve {slots:?}"),
-        Effect::Drop { slots } => format!("drop {slots:?}"),
-        Effect::Announce { records } => {
-            let all = records.iter().map(|it| {
-                let chosen = it.chosen;
-                format!("{} is node {}'s since {}", it.slot, node_of(chosen.owner), chosen.epoch)
-            });
-            all.collect::<Vec<_>>().join("; ")
-        }
-        Effect::WakeAt(at) => format!("wake at {} ms", at.as_ns() / MS),
-    }
-}
-
-fn brief_message(message: &Message) -> String {
-    match message {
-        Message::Seal { ballot, slots } => format!("Seal {ballot} {slots:?}"),
-        Message::Sealed {
-            ballot,
-            slots,
-            refused,
-        } => {
-            let slots = numbers(slots.iter().map(|it| it.slot));
-            format!("Sealed {ballot} [{slots}], {} refused", refused.len())
-        }
-        Message::Accept { ballot, slots } => {
-            let slots = numbers(slots.iter().map(|it| it.slot));
-            format!("Accept {ballot} [{slots}]")
-        }
-        Message::Accepted {
-            ballot,
-            slots,
-            refused,
-        } => format!("Accepted {ballot} {slots:?}, {} refused", refused.len()),
-        Message::Digest { .. } => "Digest".to_owned(),
-        Message::Chosen { records } => {
-            format!("Chosen [{}]", numbers(records.iter().map(|it| it.slot)))
-        }
     }
 }

@@ -28,10 +28,11 @@ enum Fault {
     DrainAndStop,
     Policies,
     Remove,
+    Mislead,
 }
 
 /// In the order of the bits of [`super::options::Options::faults`].
-const FAULTS: [Fault; 13] = [
+const FAULTS: [Fault; 14] = [
     Fault::Kill,
     Fault::LosePower,
     Fault::FailSync,
@@ -45,6 +46,7 @@ const FAULTS: [Fault; 13] = [
     Fault::DrainAndStop,
     Fault::Policies,
     Fault::Remove,
+    Fault::Mislead,
 ];
 
 /// The place of [`Fault::Reweigh`]: without hand-offs there is little that can go wrong.
@@ -125,12 +127,17 @@ impl World {
             }
             Fault::Policies => self.apply_policies(node),
             Fault::Remove => self.remove(node),
+            Fault::Mislead => self.mislead(node, other),
         }
     }
 
     /// An operator changes a weight; nodes learn of it one by one.
     pub(super) fn weigh(&mut self, weighed: usize, weight: u64) {
-        let weight = if self.machines[weighed].removed { 0 } else { weight };
+        let weight = if self.machines[weighed].removed {
+            0
+        } else {
+            weight
+        };
         self.weights[weighed] = weight;
         for node in 0..self.machines.len() {
             let after_ns = self.random.below(500 * MS);
@@ -164,6 +171,25 @@ impl World {
             self.commit(node);
             self.crash(node, End::Clean);
         }
+    }
+
+    /// A node takes another's weight for something else for a while: two nodes then want the same
+    /// slots.
+    fn mislead(&mut self, node: usize, other: usize) {
+        self.coverage
+            .note(("fault", "nodes disagree about a weight"));
+        let wrong = self.random.below(12);
+        if let Some(process) = self.process(node) {
+            process.weights[other] = wrong;
+            self.retarget_soon(node);
+        }
+        let after_ns = self.random.between(500, 3000) * MS;
+        let weight = self.weights[other];
+        let event = NodeEvent::Weighed {
+            node: other,
+            weight,
+        };
+        self.plan_node(node, after_ns, event);
     }
 
     fn apply_policies(&mut self, node: usize) {
@@ -259,8 +285,10 @@ impl World {
             it == node || lost.is_none_or(|at| now - at < AWAY_NS)
         };
         let nodes = 0..process.weights.len();
-        let weights: Vec<u64> =
-            nodes.clone().map(|it| if here(it) { process.weights[it] } else { 0 }).collect();
+        let weights: Vec<u64> = nodes
+            .clone()
+            .map(|it| if here(it) { process.weights[it] } else { 0 })
+            .collect();
         let reachable = nodes.filter(|&it| reachable(it)).map(node_id).collect();
         let mut targets = vec![Replicas::default(); usize::from(SLOT_COUNT)];
         for slot in slots {

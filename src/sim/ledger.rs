@@ -11,7 +11,10 @@ use crate::types::{Epoch, Slot, SlotTime};
 
 /// One grant.
 #[derive(Debug, Clone)]
-#[expect(clippy::struct_excessive_bools, reason = "each may happen without the others")]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each may happen without the others"
+)]
 pub(super) struct Granted {
     pub(super) key: Key,
     pub(super) epoch: Epoch,
@@ -96,10 +99,17 @@ impl Ledger {
         };
         let buckets = |at: SlotTime| {
             let limits = lost.limits.as_slice().iter();
-            limits.map(|&limit| bucket_of(limit, at)).collect::<Vec<_>>()
+            limits
+                .map(|&limit| bucket_of(limit, at))
+                .collect::<Vec<_>>()
         };
         let of_lost = buckets(lost.at_slot);
-        let shares = |it: &Granted| buckets(it.at_slot).iter().zip(&of_lost).any(|(a, b)| a == b);
+        let shares = |it: &Granted| {
+            buckets(it.at_slot)
+                .iter()
+                .zip(&of_lost)
+                .any(|(a, b)| a == b)
+        };
         for id in self.of_key.get(&lost.key).into_iter().flatten() {
             if shares(&self.grants[*id]) {
                 self.grants[*id].lost = true;

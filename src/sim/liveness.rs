@@ -52,7 +52,11 @@ impl World {
         }
         self.settled_ns = None;
         if let Some(wrong) = wrong.filter(|_| late) {
-            self.judge.report(self.now, "liveness: everything becomes available again", wrong);
+            self.judge.report(
+                self.now,
+                "liveness: everything becomes available again",
+                wrong,
+            );
         }
         late
     }
@@ -81,7 +85,9 @@ impl World {
             let mut running = all.filter_map(|(n, it)| Some((n, it.process.as_ref()?)));
             let (node, it) = running.find(|(_, it)| disagrees(it))?;
             let owner = known(it);
-            Some(format!("node {node} takes {owner:?} for the owner of slot {slot}"))
+            Some(format!(
+                "node {node} takes {owner:?} for the owner of slot {slot}"
+            ))
         });
         wrong.or_else(|| {
             let unheard = self.clients.iter().position(|it| it.decided < DECISIONS)?;
@@ -89,4 +95,3 @@ impl World {
         })
     }
 }
-

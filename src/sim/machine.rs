@@ -12,7 +12,7 @@ use super::wire::{Answer, Asker};
 use crate::limiter::SlotClock;
 use crate::ownership::Ownership;
 use crate::ownership::event::{Effect, TaskId};
-use crate::types::{Configuration, Epoch, NodeId, Slot, SlotTime, MonoTime};
+use crate::types::{Configuration, Epoch, MonoTime, NodeId, Slot};
 
 /// The id of the `n`th node.
 pub(super) fn node_id(n: usize) -> NodeId {
@@ -149,9 +149,4 @@ pub(super) struct Transfer {
     pub(super) connection: u64,
     /// It is the rest of a sealed state, with the slot times to expect.
     pub(super) rest: bool,
-}
-
-/// The highest slot time that a state has seen.
-pub(super) fn seen(state: &SlotState, reading: SlotTime) -> SlotTime {
-    state.clock.max(reading)
 }

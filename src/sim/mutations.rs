@@ -65,10 +65,22 @@ const fn listed(mutation: Mutation, name: &'static str, seeds: u64) -> Listed {
 /// All of them, with some three times as many seeds as it takes on average.
 pub(super) const MUTATIONS: [Listed; 19] = [
     listed(Mutation::PromiseNotSynced, "promise-not-synced", 20),
-    listed(Mutation::OwnerIgnoresItsPromise, "owner-ignores-its-promise", 20),
+    listed(
+        Mutation::OwnerIgnoresItsPromise,
+        "owner-ignores-its-promise",
+        20,
+    ),
     listed(Mutation::ServeBeforeChosen, "serve-before-chosen", 80),
-    listed(Mutation::ServeOnOwnAcceptance, "serve-on-own-acceptance", 80),
-    listed(Mutation::ConfigurationBeforeInstall, "configuration-before-install", 20),
+    listed(
+        Mutation::ServeOnOwnAcceptance,
+        "serve-on-own-acceptance",
+        80,
+    ),
+    listed(
+        Mutation::ConfigurationBeforeInstall,
+        "configuration-before-install",
+        20,
+    ),
     listed(Mutation::AcceptedIgnored, "accepted-ignored", 120),
     listed(Mutation::TombstoneDeleted, "tombstone-deleted", 30),
     listed(Mutation::EpochResumed, "epoch-resumed", 10),
@@ -77,7 +89,11 @@ pub(super) const MUTATIONS: [Listed; 19] = [
     listed(Mutation::ClockOfLowerEpoch, "clock-of-lower-epoch", 300),
     listed(Mutation::WallClock, "wall-clock", 20),
     listed(Mutation::NegativeCredited, "negative-credited", 80),
-    listed(Mutation::BootCounterForgotten, "boot-counter-forgotten", 300),
+    listed(
+        Mutation::BootCounterForgotten,
+        "boot-counter-forgotten",
+        300,
+    ),
     listed(Mutation::UndoTwice, "undo-twice", 40),
     listed(Mutation::DenialsKept, "denials-kept", 20),
     listed(Mutation::AnswerBeforeWrite, "answer-before-write", 50),

@@ -77,12 +77,16 @@ impl Options {
             rough: random.permille(250),
             delay_us: [300, 2000, 20_000, 80_000][random.place(4)],
             safety_ns: random.between(8, 20) * 1_000_000_000,
-            fault_every_ms: if harsh { 350 } else { random.between(250, 2500) },
+            fault_every_ms: if harsh {
+                350
+            } else {
+                random.between(250, 2500)
+            },
             crash_ppm: if harsh { 5000 } else { crash_ppm },
             client_loss_permille: random.below(40),
             think_ms: random.between(20, 120),
             // each fault is left out of half of the seeds: fewer at once go deeper
-            faults: if harsh { u64::MAX } else { random.bits() | random.bits() & 1 },
+            faults: if harsh { u64::MAX } else { random.bits() },
         }
     }
 }
@@ -126,12 +130,16 @@ impl fmt::Display for Options {
             self.founders,
             self.clients,
             self.durability.as_str(),
-            if self.quarantine { "quarantine" } else { "accept" },
+            if self.quarantine {
+                "quarantine"
+            } else {
+                "accept"
+            },
             if self.rough { "a rough" } else { "an ordered" },
             self.delay_us,
             self.safety_ns / 1_000_000_000,
             self.fault_every_ms,
-            self.faults & 0xffff,
+            self.faults & 0x3fff,
             self.crash_ppm,
             self.client_loss_permille,
         )

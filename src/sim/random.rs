@@ -1,4 +1,4 @@
-//! The one source of chance of a run: SplitMix64 (Steele, Lea and Flood, 2014), so that a seed
+//! The one source of chance of a run: `SplitMix64` (Steele, Lea and Flood, 2014), so that a seed
 //! replays the same run on every machine and with every version of every crate.
 
 /// Chance, decided by a seed.

@@ -49,7 +49,10 @@ impl Plan {
     /// The same with every fault, and often.
     #[must_use]
     pub const fn harsh(self) -> Self {
-        Self { harsh: true, ..self }
+        Self {
+            harsh: true,
+            ..self
+        }
     }
 
     /// The same with the protection of this name switched off; `None` if there is none.

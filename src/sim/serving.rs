@@ -26,7 +26,9 @@ impl World {
             return;
         }
         let me = super::machine::node_id(node);
-        let record = self.process(node).and_then(|it| it.records.get(&slot).copied());
+        let record = self
+            .process(node)
+            .and_then(|it| it.records.get(&slot).copied());
         match record {
             Some(record) if record.owner != me => {
                 let owner = node_of(record.owner);
@@ -70,7 +72,9 @@ impl World {
 
     /// The answer to a request that was passed on.
     pub(super) fn pass_back(&mut self, node: usize, request: u64, answer: Answer) {
-        let waiting = self.process(node).and_then(|it| it.forwarded.remove(&request));
+        let waiting = self
+            .process(node)
+            .and_then(|it| it.forwarded.remove(&request));
         if let Some((asker, asked)) = waiting {
             if let Asker::Client(_) = asker {
                 self.coverage.note(("client", "proxied answer"));
@@ -126,7 +130,10 @@ impl World {
     fn refund(&mut self, node: usize, ask: Ask, grant: Grant, now: SlotTime) {
         let version = self.machines[node].version;
         let limits = self.options.policies.limits(version, ask.key).clone();
-        let Some(held) = self.process(node).and_then(|it| it.held.get_mut(&ask.key.slot)) else {
+        let Some(held) = self
+            .process(node)
+            .and_then(|it| it.held.get_mut(&ask.key.slot))
+        else {
             return;
         };
         held.state.keys[ask.key.n].refund(&limits, grant, now);

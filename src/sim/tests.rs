@@ -8,7 +8,11 @@ const SEEDS: u64 = 200;
 /// A seed with 3 to 7 nodes; every second one with all faults.
 fn plan(seed: u64) -> Plan {
     let plan = Plan::new(seed, 3 + usize::try_from(seed % 5).unwrap());
-    if seed % 2 == 0 { plan.harsh() } else { plan }
+    if seed.is_multiple_of(2) {
+        plan.harsh()
+    } else {
+        plan
+    }
 }
 
 #[test]
@@ -38,7 +42,11 @@ fn every_protection_that_is_switched_off_is_missed() {
         let seeds = noticed_after(&listed);
         println!("{:<30} {seeds:?} of {}", listed.name, listed.seeds);
         let name = listed.name;
-        assert!(seeds.is_some(), "nobody noticed {name} within {} seeds", listed.seeds);
+        assert!(
+            seeds.is_some(),
+            "nobody noticed {name} within {} seeds",
+            listed.seeds
+        );
     }
 }
 

@@ -10,13 +10,7 @@ use crate::ownership::event::{Event, TaskId};
 use crate::types::{Position, Slot, SlotSet};
 
 impl World {
-    pub(super) fn ask_for_copy(
-        &mut self,
-        node: usize,
-        from: usize,
-        task: TaskId,
-        slots: &SlotSet,
-    ) {
+    pub(super) fn ask_for_copy(&mut self, node: usize, from: usize, task: TaskId, slots: &SlotSet) {
         if self.begin_transfer(node, from, task, false) {
             let slots = slots.iter().collect();
             self.send(node, from, Wire::CopyAsked { task, slots });
@@ -38,7 +32,10 @@ impl World {
             let staged = process.staged.get(slot);
             staged.is_some_and(|it| it.from == from && Some(it.connection) == connection)
         };
-        let slots = slots.iter().map(|(slot, at)| (*slot, *at, copied(slot))).collect();
+        let slots = slots
+            .iter()
+            .map(|(slot, at)| (*slot, *at, copied(slot)))
+            .collect();
         if self.begin_transfer(node, from, task, true) {
             self.send(node, from, Wire::RestAsked { task, slots });
         }
@@ -101,7 +98,9 @@ impl World {
             return;
         };
         let known = process.transfers.get(&task);
-        let Some(connection) = known.filter(|it| !it.rest && it.from == peer).map(|it| it.connection)
+        let Some(connection) = known
+            .filter(|it| !it.rest && it.from == peer)
+            .map(|it| it.connection)
         else {
             return;
         };
@@ -135,8 +134,7 @@ impl World {
             };
             let changed = process.copies.remove(&(peer, *slot)).filter(|_| *copied);
             let held = process.held.get(slot);
-            let frozen = held.filter(|it| it.serving.is_none() && it.state.at == *at);
-            let frozen = frozen.or(held.filter(|_| ignored));
+            let frozen = held.filter(|it| ignored || (it.serving.is_none() && it.state.at == *at));
             let Some(held) = frozen else {
                 self.coverage.note(("transfer", "rest refused"));
                 continue;
@@ -144,7 +142,8 @@ impl World {
             let wanted = changed.unwrap_or([true; KEYS_PER_SLOT]);
             let rest = Rest::of(*slot, &held.state, wanted);
             if changed.is_some() && !rest.keys.is_empty() {
-                self.coverage.note(("transfer", "dirty remainder after a pre-copy"));
+                self.coverage
+                    .note(("transfer", "dirty remainder after a pre-copy"));
             }
             rests.push(rest);
         }
@@ -158,7 +157,9 @@ impl World {
             return;
         };
         let known = process.transfers.get(&task);
-        let Some(connection) = known.filter(|it| it.rest && it.from == peer).map(|it| it.connection)
+        let Some(connection) = known
+            .filter(|it| it.rest && it.from == peer)
+            .map(|it| it.connection)
         else {
             return;
         };

@@ -1,7 +1,7 @@
 //! What nodes and clients of a run say to each other.
 
 use super::judge::GrantId;
-use super::state::{Digest, Key, KEYS_PER_SLOT, SlotState};
+use super::state::{Digest, KEYS_PER_SLOT, Key, SlotState};
 use crate::limiter::KeyState;
 use crate::ownership::event::TaskId;
 use crate::ownership::message::Message;

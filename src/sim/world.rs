@@ -1,8 +1,8 @@
 //! A cluster of real state machines in a world of true time. One seed decides everything.
 //!
 //! This file holds the world and its main loop; what happens in it stands in the files beside:
-//! [`super::links`] connections, [`super::lives`] starts and crashes, [`super::effects`] what the
-//! state machines want done, [`super::transfers`] copies of states, [`super::serving`] checks,
+//! [`super::links`] connections, [`super::starts`] and [`super::lives`] of nodes, [`super::effects`]
+//! what the state machines want done, [`super::installs`] and [`super::transfers`] of states, [`super::serving`] checks,
 //! [`super::clients`] who asks, [`super::faults`] what goes wrong, [`super::liveness`] that it
 //! comes right again.
 
@@ -113,7 +113,7 @@ impl World {
 
     fn happen(&mut self, what: Happening) {
         match what {
-            Happening::Node { node, life, event } => self.to_node(node, life, event),
+            Happening::Node { node, life, event } => self.happens_to(node, life, event),
             Happening::Start { node } => self.start(node),
             Happening::Resume { node } => self.resume(node),
             Happening::Connect { a, b } => self.connect(a, b),
@@ -164,8 +164,16 @@ impl World {
 
     /// A time up to the longest delay of the network, mostly short.
     pub(super) fn delay_ns(&mut self) -> u64 {
-        let most_us = if self.calm { 2000 } else { self.options.delay_us };
-        let most_us = if self.random.permille(900) { most_us / 4 } else { most_us };
+        let most_us = if self.calm {
+            2000
+        } else {
+            self.options.delay_us
+        };
+        let most_us = if self.random.permille(900) {
+            most_us / 4
+        } else {
+            most_us
+        };
         20_000 + self.random.below(most_us * 1000)
     }
 

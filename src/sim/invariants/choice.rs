@@ -36,8 +36,13 @@ impl Invariant for OneChoice {
             ));
         }
         let earlier = self.chosen.range((slot, 0)..(slot, chosen.version));
-        let later = self.chosen.range((slot, chosen.version + 1)..=(slot, u64::MAX));
-        let falls = earlier.rev().take(1).any(|(_, it)| it.epoch >= chosen.epoch)
+        let later = self
+            .chosen
+            .range((slot, chosen.version + 1)..=(slot, u64::MAX));
+        let falls = earlier
+            .rev()
+            .take(1)
+            .any(|(_, it)| it.epoch >= chosen.epoch)
             || later.take(1).any(|(_, it)| it.epoch <= chosen.epoch);
         if falls {
             return Err(format!(

@@ -203,10 +203,7 @@ fn a_promise_or_version_that_falls_breaks_i4() {
     ];
     for (promised, chosen) in later {
         let mut history = History::new();
-        for (promised, chosen) in [
-            (epoch(5), Some(configuration(2, 2, 1))),
-            (promised, chosen),
-        ] {
+        for (promised, chosen) in [(epoch(5), Some(configuration(2, 2, 1))), (promised, chosen)] {
             let register = Register {
                 promised,
                 chosen,

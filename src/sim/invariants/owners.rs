@@ -52,10 +52,10 @@ impl Invariant for OneOwner {
                     ));
                 }
             }
-            Fact::Stopped { node, slot } => {
-                if self.serving.get(slot).is_some_and(|(it, _)| it == node) {
-                    self.serving.remove(slot);
-                }
+            Fact::Stopped { node, slot }
+                if self.serving.get(slot).is_some_and(|(it, _)| it == node) =>
+            {
+                self.serving.remove(slot);
             }
             _ => {}
         }

@@ -44,7 +44,8 @@ fn judge_windows(ledger: &Ledger, new: &Granted, place: usize) -> Result<(), Str
             break;
         }
         let after_ns = last.at_ns.checked_sub(window_ns(limit));
-        let inside = |it: &&Granted| it.at_ns <= last.at_ns && after_ns.is_none_or(|s| it.at_ns > s);
+        let inside =
+            |it: &&Granted| it.at_ns <= last.at_ns && after_ns.is_none_or(|s| it.at_ns > s);
         if !inside(&new) {
             continue;
         }
