@@ -123,7 +123,8 @@ impl World {
             .task
             .as_ref()
             .map_or(0, |it| it.attempts);
-        let direct = owner.filter(|_| attempts < 2 && !self.random.permille(150));
+        let proxied = self.random.permille(self.options.proxied_permille);
+        let direct = owner.filter(|_| attempts < 2 && !proxied);
         let node = direct.unwrap_or_else(|| self.anybody());
         let ask = Ask {
             key,

@@ -38,6 +38,8 @@ pub(super) struct Options {
     pub(super) crash_ppm: u64,
     /// Chance that a request or answer of a client is lost.
     pub(super) client_loss_permille: u64,
+    /// Chance that a client asks a node that has to pass the request on, although it knows better.
+    pub(super) proxied_permille: u64,
     /// Longest time between two operations of a client.
     pub(super) think_ms: u64,
     /// Which faults may happen, in the order of [`super::faults::FAULTS`].
@@ -84,6 +86,7 @@ impl Options {
             },
             crash_ppm: if harsh { 5000 } else { crash_ppm },
             client_loss_permille: random.below(40),
+            proxied_permille: if random.permille(250) { 900 } else { 150 },
             think_ms: random.between(20, 120),
             // each fault is left out of half of the seeds: fewer at once go deeper
             faults: if harsh { u64::MAX } else { random.bits() },
@@ -124,7 +127,8 @@ impl fmt::Display for Options {
             f,
             "seed {}: {} nodes of which {} found the cluster, {} clients, slots {slots:?}, mode {}, \
              {} after a power loss, {} network with delays to {} us, {} s of faults every {} ms \
-             ({:x}), {} crashes a million steps, {} per mille lost of what clients say",
+             ({:x}), {} crashes a million steps, clients lose {} per mille and know better in {} \
+             per mille",
             self.seed,
             self.nodes,
             self.founders,
@@ -142,6 +146,7 @@ impl fmt::Display for Options {
             self.faults & 0x3fff,
             self.crash_ppm,
             self.client_loss_permille,
+            self.proxied_permille,
         )
     }
 }

@@ -11,6 +11,10 @@ use crate::types::{MonoTime, NodeId, Slot};
 
 /// Something that is going to happen.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "the large ones are nearly all of them"
+)]
 pub(super) enum Happening {
     /// To a life of a node.
     Node {
@@ -101,6 +105,7 @@ pub(super) enum NodeEvent {
 
 /// What waits for a sync.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "few of them wait at a time")]
 pub(super) enum AfterSync {
     /// An event for the state machine, and registers that are durable by now.
     Report(Event, Vec<(Slot, Register)>),

@@ -9,6 +9,10 @@ use crate::types::{Configuration, Grant, Position, Slot, SlotTime};
 
 /// What a node says to another on their connection.
 #[derive(Debug, Clone)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "few of them are on their way at a time"
+)]
 pub(super) enum Wire {
     /// About slots.
     Ownership(Message),
@@ -89,7 +93,7 @@ pub(super) enum Asker {
 }
 
 /// What is answered.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub(super) enum Answer {
     /// It may pass.
     Granted { id: GrantId, grant: Grant },
