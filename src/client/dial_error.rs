@@ -75,7 +75,9 @@ pub(super) fn broken(address: SocketAddr, error: ConnectionError) -> ConnectErro
                     | CloseCode::SlowReader
                     | CloseCode::SlowFrame
                     | CloseCode::BadFrame
-                    | CloseCode::Interrupted,
+                    | CloseCode::Interrupted
+                    | CloseCode::NotAdmitted
+                    | CloseCode::Renewed,
                 )
                 | None => ConnectError::Broken {
                     address,

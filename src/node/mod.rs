@@ -6,6 +6,8 @@ pub mod clock;
 mod data_dir;
 mod engine;
 mod journal;
+pub(crate) mod peer_wire;
+pub(crate) mod peers;
 mod policies;
 mod service;
 mod stamp;

@@ -25,6 +25,19 @@ where
     })
 }
 
+/// Reads a list of at most `MAX` items; for `#[serde(deserialize_with)]`.
+#[cfg(feature = "server")]
+pub(super) fn at_most<'de, D, T, const MAX: usize>(from: D) -> Result<Vec<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    from.deserialize_seq(BoundedList {
+        items_max: MAX,
+        item: PhantomData,
+    })
+}
+
 struct BoundedList<T> {
     items_max: usize,
     item: PhantomData<T>,

@@ -12,7 +12,7 @@ use super::error::WireError;
 use super::frame::{decode, encode};
 use super::hello::{Hello, HelloAnswer, Welcome};
 
-fn hex(bytes: &[u8]) -> String {
+pub(super) fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
     bytes.iter().fold(String::new(), |mut text, byte| {
         write!(text, "{byte:02x}").unwrap();
@@ -21,7 +21,7 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 /// `message` is written as `golden`, and read back from it as itself.
-fn pinned<T>(message: &T, golden: &str)
+pub(super) fn pinned<T>(message: &T, golden: &str)
 where
     T: Serialize + for<'a> Deserialize<'a> + PartialEq + Debug,
 {

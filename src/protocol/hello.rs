@@ -7,6 +7,7 @@ use super::error::WireError;
 /// ALPN of clients of the limiter.
 pub(crate) const ALPN_CLIENT: &[u8] = b"drl-client/1";
 /// ALPN of nodes among each other.
+#[cfg(feature = "server")]
 pub(crate) const ALPN_PEER: &[u8] = b"drl-peer/1";
 /// ALPN of the admin command line.
 pub(crate) const ALPN_ADMIN: &[u8] = b"drl-admin/1";

@@ -7,10 +7,12 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::timeout;
 
 use super::admission::Counted;
+use super::hello::Greeted;
+use super::peer_door::Stranger;
 use super::quic::{Presence, Server};
 use super::service::Service;
 use super::stream::{End, Stream};
-use super::{admin, hello};
+use super::{admin, hello, peer_door};
 use crate::protocol::frame::FrameBuffer;
 use crate::transport::CloseCode;
 use crate::transport::tls::{Alpn, Peer};
@@ -30,6 +32,7 @@ pub(super) async fn serve<S: Service>(
             Ok(Ok(connection)) => connection,
             Ok(Err(error)) => {
                 tracing::debug!(peer = %address, %error, "handshake failed");
+                server.stranger(address, Stranger::Handshake);
                 return;
             }
             Err(_elapsed) => {
@@ -41,8 +44,12 @@ pub(super) async fn serve<S: Service>(
     };
     drop(handshake);
     let code = match admitted(&connection) {
-        Some(alpn) => serve_streams(server, &connection, alpn).await,
-        None => Some(CloseCode::RoleRefused),
+        Some(Alpn::Peer) => peer_door::serve(server, &connection).await,
+        Some(alpn) => serve_client(server, &connection, alpn).await,
+        None => {
+            server.stranger(address, Stranger::Role);
+            Some(CloseCode::RoleRefused)
+        }
     };
     match code {
         Some(code @ CloseCode::SlowReader) => {
@@ -67,24 +74,43 @@ fn admitted(connection: &Connection) -> Option<Alpn> {
     None
 }
 
+/// Serves a client or an admin; returns the code to close the connection with, unless it is gone.
+async fn serve_client<S: Service>(
+    server: &Arc<Server<S>>,
+    connection: &Connection,
+    alpn: Alpn,
+) -> Option<CloseCode> {
+    tokio::select! {
+        greeted = hello::exchange(server, connection) => match greeted {
+            Ok(greeted) => serve_streams(server, connection, alpn, greeted).await,
+            Err(code) => Some(code),
+        },
+        () = server.stopping().begun() => Some(CloseCode::ShuttingDown),
+    }
+}
+
+/// Serves the streams of a node that passes requests on, whose hello came on `first`; the code to
+/// close the connection with, unless it is gone already.
+pub(crate) async fn serve_requests<S: Service>(
+    server: &Arc<Server<S>>,
+    connection: &Connection,
+    first: Greeted,
+) -> Option<CloseCode> {
+    serve_streams(server, connection, Alpn::Peer, first).await
+}
+
 /// Serves all streams; returns the code to close the connection with, unless it is gone already.
 async fn serve_streams<S: Service>(
     server: &Arc<Server<S>>,
     connection: &Connection,
     alpn: Alpn,
+    greeted: Greeted,
 ) -> Option<CloseCode> {
     let stopping = server.stopping();
     let mut stop = std::pin::pin!(stopping.begun());
-    let greeted = tokio::select! {
-        greeted = hello::exchange(server, connection) => match greeted {
-            Ok(greeted) => greeted,
-            Err(code) => return Some(code),
-        },
-        () = stop.as_mut() => return Some(CloseCode::ShuttingDown),
-    };
     let mut streams = JoinSet::new();
     match alpn {
-        Alpn::Client => {
+        Alpn::Client | Alpn::Peer => {
             let (send, receive, buffer) = greeted;
             let stream = Stream::new(Arc::clone(server), send, receive, buffer);
             streams.spawn(stream.serve(stopping.clone()));
@@ -105,7 +131,7 @@ async fn serve_streams<S: Service>(
                     return None;
                 };
                 match alpn {
-                    Alpn::Client => {
+                    Alpn::Client | Alpn::Peer => {
                         let buffer = FrameBuffer::default();
                         let stream = Stream::new(Arc::clone(server), send, receive, buffer);
                         streams.spawn(stream.serve(stopping.clone()));

@@ -12,7 +12,7 @@ use crate::protocol::hello::{Hello, HelloAnswer, VERSIONS, common_version};
 use crate::transport::CloseCode;
 
 /// The stream that the hello came on, and what came behind it.
-type Greeted = (SendStream, RecvStream, FrameBuffer);
+pub(crate) type Greeted = (SendStream, RecvStream, FrameBuffer);
 
 /// Waits for the hello and answers it.
 ///

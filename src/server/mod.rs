@@ -21,13 +21,17 @@ mod connection;
 mod encode;
 mod hello;
 mod parked;
+mod peer_door;
 mod quic;
 mod round;
 mod service;
 mod stream;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(crate) use tests::toy::Toy;
 
 pub(crate) use bounds::Bounds;
+pub(crate) use peer_door::{PeerDoor, Stranger, Visit, Visited, Visitor};
 pub(crate) use quic::Server;
 pub(crate) use service::{Answer, Service, Wait};

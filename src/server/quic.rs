@@ -1,7 +1,8 @@
 //! Accepts connections on a node's endpoints, and ends them all when the node stops.
 
 use std::future::Future;
-use std::sync::Arc;
+use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use quinn::{Endpoint, Incoming};
@@ -12,6 +13,7 @@ use tokio::time::timeout;
 use super::admission::{Admission, Counted, Knock};
 use super::bounds::Bounds;
 use super::connection;
+use super::peer_door::{PeerDoor, Stranger};
 use super::service::Service;
 use crate::transport::CloseCode;
 use crate::types::MonoTime;
@@ -25,6 +27,8 @@ pub(crate) struct Server<S> {
     service: Arc<S>,
     admission: Admission,
     clock: fn() -> MonoTime,
+    /// Where other nodes are shown in; none in a node without a cluster.
+    peer_door: OnceLock<Arc<dyn PeerDoor>>,
     /// How long to drain, once the node stops.
     stop: watch::Sender<Option<Duration>>,
 }
@@ -56,8 +60,14 @@ impl<S: Service> Server<S> {
             service,
             admission: Admission::new(bounds),
             clock,
+            peer_door: OnceLock::new(),
             stop: watch::Sender::new(None),
         })
+    }
+
+    /// Lets other nodes in from now on. Only the first call counts.
+    pub(crate) fn open_to_peers(&self, door: Arc<dyn PeerDoor>) {
+        self.peer_door.get_or_init(|| door);
     }
 
     /// Accepts connections on `endpoint` until [`Server::shutdown`], then drains and closes them.
@@ -125,6 +135,17 @@ impl<S: Service> Server<S> {
                 Ok(Ok(())) => {}
                 Ok(Err(_)) | Err(_) => return,
             }
+        }
+    }
+
+    pub(super) fn peer_door(&self) -> Option<&dyn PeerDoor> {
+        self.peer_door.get().map(|door| &**door)
+    }
+
+    /// Tells that somebody was not let in.
+    pub(super) fn stranger(&self, address: SocketAddr, why: Stranger) {
+        if let Some(door) = self.peer_door() {
+            door.stranger(address, why);
         }
     }
 

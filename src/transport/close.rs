@@ -11,6 +11,8 @@
 //! | 6 | `SlowFrame` | a frame's end did not arrive in time | opens a new stream |
 //! | 7 | `BadFrame` | bytes that are no frame of the protocol | a bug; opens a new stream |
 //! | 8 | `Interrupted` | the node stopped before it could answer all that it read | connects again; what is unanswered may have counted |
+//! | 9 | `NotAdmitted` | a node is not let in as what it claims to be; it was told why | tells its operator, and tries again later |
+//! | 10 | `Renewed` | between nodes: another connection has taken the place of this one | connects again |
 //!
 //! A node that has as many connections as it takes refuses before the handshake, with QUIC's own
 //! `CONNECTION_REFUSED`.
@@ -40,10 +42,14 @@ pub(crate) enum CloseCode {
     BadFrame,
     /// The node stopped before it could answer all that it had read.
     Interrupted,
+    /// A node is not let in as what it claims to be.
+    NotAdmitted,
+    /// Another connection between the two nodes has taken the place of this one.
+    Renewed,
 }
 
 impl CloseCode {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 11] = [
         Self::Done,
         Self::ShuttingDown,
         Self::NoHello,
@@ -53,6 +59,8 @@ impl CloseCode {
         Self::SlowFrame,
         Self::BadFrame,
         Self::Interrupted,
+        Self::NotAdmitted,
+        Self::Renewed,
     ];
 
     /// The number on the wire.
@@ -67,6 +75,8 @@ impl CloseCode {
             Self::SlowFrame => 6,
             Self::BadFrame => 7,
             Self::Interrupted => 8,
+            Self::NotAdmitted => 9,
+            Self::Renewed => 10,
         })
     }
 
@@ -87,6 +97,8 @@ impl CloseCode {
             Self::SlowFrame => "a frame did not arrive in time",
             Self::BadFrame => "not a frame of this protocol",
             Self::Interrupted => "the node stopped before it could answer",
+            Self::NotAdmitted => "the node is not let in as what it claims to be",
+            Self::Renewed => "another connection has taken the place of this one",
         }
     }
 }
@@ -108,6 +120,6 @@ mod tests {
             assert_eq!(code.number(), number);
             assert_eq!(CloseCode::from_number(number), Some(code));
         }
-        assert_eq!(CloseCode::from_number(VarInt::from_u32(9)), None);
+        assert_eq!(CloseCode::from_number(VarInt::from_u32(11)), None);
     }
 }

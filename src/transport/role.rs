@@ -43,6 +43,15 @@ impl Role {
     }
 }
 
+/// The name in a certificate (its common name), or `None` if it has none or several.
+#[cfg(feature = "server")]
+pub(crate) fn name_of_certificate(der: &[u8]) -> Option<String> {
+    let (_, certificate) = X509Certificate::from_der(der).ok()?;
+    let mut names = certificate.subject().iter_common_name();
+    let name = names.next()?.as_str().ok()?.to_owned();
+    names.next().is_none().then_some(name)
+}
+
 impl fmt::Display for Role {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())

@@ -5,7 +5,7 @@ mod bad_input;
 mod bounds;
 mod requests;
 mod shutdown;
-mod toy;
+pub(super) mod toy;
 
 use std::cell::Cell;
 use std::sync::Arc;

@@ -23,7 +23,7 @@ pub(super) struct Kept {
 /// Policies: `free` and `deny` need no wait, `process` and `fsync` do, others are unknown; those
 /// that requests bring along are refused with many words.
 #[derive(Debug)]
-pub(super) struct Toy {
+pub(crate) struct Toy {
     pub(super) kept: watch::Sender<Kept>,
     /// Number of checks in each batch.
     pub(super) batches: Mutex<Vec<usize>>,

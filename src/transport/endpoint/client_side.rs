@@ -4,9 +4,13 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use quinn::crypto::rustls::QuicClientConfig;
-use quinn::{ClientConfig, Endpoint, EndpointConfig, TokioRuntime};
+use quinn::{ClientConfig, Endpoint, EndpointConfig, TokioRuntime, TransportConfig};
 
+#[cfg(feature = "server")]
+use super::settings::peer_transport;
 use super::settings::{client_transport, socket};
+#[cfg(feature = "server")]
+use crate::protocol::hello::ALPN_PEER;
 use crate::transport::tls::{Credentials, client_tls};
 use crate::transport::{CertError, TransportError};
 
@@ -18,10 +22,27 @@ pub(crate) fn client_config(
     credentials: &Credentials,
     alpn: &[u8],
 ) -> Result<ClientConfig, CertError> {
+    config(credentials, alpn, client_transport())
+}
+
+/// How a node connects to another one.
+///
+/// # Errors
+/// [`CertError::Tls`], if the TLS library refuses the credentials.
+#[cfg(feature = "server")]
+pub(crate) fn peer_config(credentials: &Credentials) -> Result<ClientConfig, CertError> {
+    config(credentials, ALPN_PEER, peer_transport())
+}
+
+fn config(
+    credentials: &Credentials,
+    alpn: &[u8],
+    transport: TransportConfig,
+) -> Result<ClientConfig, CertError> {
     let tls = QuicClientConfig::try_from(client_tls(credentials, alpn)?)
         .map_err(|error| rustls::Error::General(error.to_string()))?;
     let mut config = ClientConfig::new(Arc::new(tls));
-    config.transport_config(Arc::new(client_transport()));
+    config.transport_config(Arc::new(transport));
     Ok(config)
 }
 

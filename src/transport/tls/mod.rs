@@ -12,4 +12,4 @@ mod tests;
 pub(crate) use client_side::client_tls;
 pub use credentials::Credentials;
 #[cfg(feature = "server")]
-pub(crate) use server_side::{Alpn, ClientAuth, Peer, server_tls};
+pub(crate) use server_side::{Alpn, ClientAuth, Peer, certificate_name, server_tls};

@@ -11,7 +11,8 @@ use rustls::version::TLS13;
 
 use super::Credentials;
 use super::credentials::provider;
-use crate::protocol::hello::{ALPN_ADMIN, ALPN_CLIENT};
+use crate::protocol::hello::{ALPN_ADMIN, ALPN_CLIENT, ALPN_PEER};
+use crate::transport::role::name_of_certificate;
 use crate::transport::{CertError, Role};
 
 /// Whether clients must have a certificate.
@@ -52,7 +53,11 @@ pub(crate) fn server_tls(
         .with_protocol_versions(&[&TLS13])?
         .with_client_cert_verifier(verifier)
         .with_cert_resolver(Arc::new(SingleCertAndKey::from(Arc::clone(&identity.key))));
-    config.alpn_protocols = vec![ALPN_CLIENT.to_vec(), ALPN_ADMIN.to_vec()];
+    config.alpn_protocols = vec![
+        ALPN_CLIENT.to_vec(),
+        ALPN_PEER.to_vec(),
+        ALPN_ADMIN.to_vec(),
+    ];
     // 0-RTT data can be replayed by anybody who saw it: a check would count twice, and a refund
     // would over-admit. Without tickets there is nothing to resume either, so that every
     // connection proves its certificate anew.
@@ -69,6 +74,8 @@ pub(crate) enum Alpn {
     Client,
     /// `drl-admin/1`.
     Admin,
+    /// `drl-peer/1`.
+    Peer,
 }
 
 /// Who is at the other end, by its certificate.
@@ -93,6 +100,7 @@ impl Alpn {
         {
             ALPN_CLIENT => Some(Self::Client),
             ALPN_ADMIN => Some(Self::Admin),
+            ALPN_PEER => Some(Self::Peer),
             _other => None,
         }
     }
@@ -101,9 +109,11 @@ impl Alpn {
     pub(crate) const fn admits(self, peer: Peer) -> bool {
         match (self, peer) {
             (Self::Client, Peer::Anonymous | Peer::Known(_))
-            | (Self::Admin, Peer::Known(Role::Admin)) => true,
-            (Self::Client | Self::Admin, Peer::WithoutRole)
-            | (Self::Admin, Peer::Anonymous | Peer::Known(Role::Node | Role::Client)) => false,
+            | (Self::Admin, Peer::Known(Role::Admin))
+            | (Self::Peer, Peer::Known(Role::Node)) => true,
+            (Self::Client | Self::Admin | Self::Peer, Peer::WithoutRole)
+            | (Self::Admin, Peer::Anonymous | Peer::Known(Role::Node | Role::Client))
+            | (Self::Peer, Peer::Anonymous | Peer::Known(Role::Client | Role::Admin)) => false,
         }
     }
 
@@ -112,6 +122,7 @@ impl Alpn {
         match self {
             Self::Client => Role::Client,
             Self::Admin => Role::Admin,
+            Self::Peer => Role::Node,
         }
     }
 }
@@ -119,13 +130,24 @@ impl Alpn {
 impl Peer {
     /// Who is at the other end of `connection`, once the handshake is done.
     pub(crate) fn of(connection: &quinn::Connection) -> Self {
-        let Some(identity) = connection.peer_identity() else {
+        if connection.peer_identity().is_none() {
             return Self::Anonymous;
-        };
-        identity
-            .downcast_ref::<Vec<CertificateDer<'static>>>()
-            .and_then(|chain| chain.first())
-            .and_then(|own| Role::of_certificate(own))
+        }
+        of_certificate(connection, |own| Role::of_certificate(own))
             .map_or(Self::WithoutRole, Self::Known)
     }
+}
+
+/// The name in the certificate of the other end of `connection`, once the handshake is done.
+pub(crate) fn certificate_name(connection: &quinn::Connection) -> Option<String> {
+    of_certificate(connection, |own| name_of_certificate(own))
+}
+
+fn of_certificate<T>(
+    connection: &quinn::Connection,
+    read: impl FnOnce(&CertificateDer<'static>) -> Option<T>,
+) -> Option<T> {
+    let identity = connection.peer_identity()?;
+    let chain = identity.downcast_ref::<Vec<CertificateDer<'static>>>()?;
+    chain.first().and_then(read)
 }

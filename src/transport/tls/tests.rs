@@ -7,8 +7,8 @@ use std::time::Duration;
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use quinn::{ClientConfig, Connection, Endpoint, ServerConfig};
 
-use super::{Alpn, ClientAuth, Credentials, Peer, client_tls, server_tls};
-use crate::protocol::hello::{ALPN_ADMIN, ALPN_CLIENT};
+use super::{Alpn, ClientAuth, Credentials, Peer, certificate_name, client_tls, server_tls};
+use crate::protocol::hello::{ALPN_ADMIN, ALPN_CLIENT, ALPN_PEER};
 use crate::transport::certs::{Authority, Existing};
 use crate::transport::endpoint::{ServerSetup, bind, client_config, client_endpoint};
 use crate::transport::{CertError, Role};
@@ -57,6 +57,10 @@ async fn each_alpn_admits_the_roles_it_is_for() {
         (ALPN_ADMIN, Some(Role::Node), false),
         (ALPN_ADMIN, Some(Role::Client), false),
         (ALPN_ADMIN, Some(Role::Admin), true),
+        (ALPN_PEER, None, false),
+        (ALPN_PEER, Some(Role::Node), true),
+        (ALPN_PEER, Some(Role::Client), false),
+        (ALPN_PEER, Some(Role::Admin), false),
     ];
     for (alpn, role, expected) in cases {
         let credentials = match role {
@@ -69,6 +73,8 @@ async fn each_alpn_admits_the_roles_it_is_for() {
         assert_eq!(peer, role.map_or(Peer::Anonymous, Peer::Known));
         assert_eq!(spoken.admits(peer), expected, "{spoken:?} {peer:?}");
         assert!(!spoken.admits(Peer::WithoutRole));
+        let name = role.map(|_| "someone".to_owned());
+        assert_eq!(certificate_name(&theirs), name);
     }
 }
 
