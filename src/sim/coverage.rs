@@ -18,7 +18,7 @@ const WRITES: [&str; 3] = ["registers", "install", "commit"];
 
 /// Everything else that must happen.
 #[rustfmt::skip]
-const OTHERS: [Exercise; 41] = [
+const OTHERS: [Exercise; 44] = [
     ("fault", "kill -9"), ("fault", "power loss"), ("fault", "power loss that costs writes"),
     ("fault", "failed sync"), ("fault", "pause"), ("fault", "pause between two effects"),
     ("fault", "one-way cut"), ("fault", "network partition"), ("fault", "connection reset"),
@@ -30,10 +30,11 @@ const OTHERS: [Exercise; 41] = [
     ("operator", "join"), ("operator", "drain"), ("operator", "weight change"),
     ("operator", "stop after a drain"), ("operator", "policy change"),
     ("operator", "removal by force"),
-    ("rule", "seal refused"), ("rule", "accept refused"),
+    ("rule", "seal refused"),
     ("rule", "accepted configuration finished (T4)"), ("rule", "start with slots of its own (O5)"),
     ("rule", "install from a transfer"), ("rule", "install of an own state"),
     ("transfer", "dirty remainder after a pre-copy"), ("transfer", "cut"),
+    ("member", "suspected"), ("member", "down"), ("member", "renewed"), ("member", "alone"),
     ("client", "proxied answer"), ("client", "told of another owner"), ("client", "timeout"),
     ("client", "refund"), ("client", "check of several keys undone"),
     ("client", "denied from its cache"),

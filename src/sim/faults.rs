@@ -9,9 +9,6 @@ use super::world::{MS, World};
 use crate::ownership::event::Event;
 use crate::types::{Replicas, SLOT_COUNT, Slot};
 
-/// A node that was lost for so long is no target any more.
-const AWAY_NS: u64 = 2000 * MS;
-
 /// Everything that can go wrong or be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fault {
@@ -273,23 +270,21 @@ impl World {
 
     /// Works out who should hold what, as far as this node knows.
     pub(super) fn retarget(&mut self, node: usize) {
-        let now = self.now;
         let slots = self.options.slots.clone();
+        let nodes = 0..self.machines.len();
+        let steadfast = self.options.steadfast;
+        let here: Vec<bool> = nodes
+            .clone()
+            .map(|it| steadfast || self.sees(node, it))
+            .collect();
+        let reached = |it: &usize| *it == node || self.links.open(node, *it).is_some();
+        let reachable = nodes.filter(reached).map(node_id).collect();
         let Some(process) = self.process(node) else {
             return;
         };
         process.retargeting = false;
-        let reachable = |it: usize| it == node || process.lost_ns[it].is_none();
-        let here = |it: usize| {
-            let lost = process.lost_ns[it];
-            it == node || lost.is_none_or(|at| now - at < AWAY_NS)
-        };
-        let nodes = 0..process.weights.len();
-        let weights: Vec<u64> = nodes
-            .clone()
-            .map(|it| if here(it) { process.weights[it] } else { 0 })
-            .collect();
-        let reachable = nodes.filter(|&it| reachable(it)).map(node_id).collect();
+        let known = process.weights.iter().zip(here);
+        let weights: Vec<u64> = known.map(|(&it, here)| if here { it } else { 0 }).collect();
         let mut targets = vec![Replicas::default(); usize::from(SLOT_COUNT)];
         for slot in slots {
             if let Some(target) = target(slot, &weights) {

@@ -95,12 +95,15 @@ impl World {
         if reordered {
             self.coverage.note(("message", "reordered"));
         }
+        // datagrams have no order
+        let reordered = reordered || matches!(wire, Wire::Datagram(_));
         self.carry(from, to, connection, wire, reordered);
     }
 
     fn carry(&mut self, from: usize, to: usize, connection: u64, wire: Wire, reordered: bool) {
         let mut delay_ns = self.delay_ns();
-        if reordered {
+        let late = !matches!(wire, Wire::Datagram(_)) || self.random.permille(50);
+        if reordered && late && !self.calm {
             delay_ns += self.random.below(800 * MS);
         }
         let way = end(from, to);

@@ -67,6 +67,13 @@ impl World {
                 return Some(format!("node {node} does not run"));
             }
         }
+        let there = |it: &usize| !self.machines[*it].removed;
+        let there: Vec<usize> = (0..self.machines.len()).filter(there).collect();
+        for &node in &there {
+            if let Some(peer) = there.iter().find(|&&peer| !self.sees(node, peer)) {
+                return Some(format!("node {node} takes node {peer} for dead"));
+            }
+        }
         let wrong = self.options.slots.iter().find_map(|&slot| {
             let target = target(slot, &self.weights)?;
             let process = self.machines[target].process.as_ref()?;

@@ -11,6 +11,7 @@ use super::queue::{AfterSync, Happening, NodeEvent};
 use super::wire::{Asker, Wire};
 use super::world::{MS, World};
 use crate::limiter::policy::Durability;
+use crate::membership::swim::SwimEvent;
 use crate::ownership::event::Event;
 
 /// How a process ends.
@@ -129,6 +130,7 @@ impl World {
                 self.plan_node(node, 100 * MS, NodeEvent::Tick);
             }
             NodeEvent::Wake(at) => self.wake(node, at),
+            NodeEvent::Look(at) => self.look(node, at),
             NodeEvent::Commit => self.commit(node),
             NodeEvent::Upkeep => self.upkeep(node),
             NodeEvent::Synced { upto, after } => self.synced(node, upto, after),
@@ -170,9 +172,7 @@ impl World {
             self.closed(node, peer, old);
         }
         self.open_end(node, peer, connection);
-        if let Some(process) = self.process(node) {
-            process.lost_ns[peer] = None;
-        }
+        self.meet(node, peer);
         let peer_id = node_id(peer);
         self.step(node, Event::Connected { peer: peer_id });
         self.retarget_soon(node);
@@ -182,11 +182,9 @@ impl World {
         if !self.close_end(node, peer, connection) {
             return;
         }
-        let now = self.now;
         let Some(process) = self.process(node) else {
             return;
         };
-        process.lost_ns[peer] = Some(now);
         process.copies.retain(|(to, _), _| *to != peer);
         self.step(
             node,
@@ -197,8 +195,8 @@ impl World {
         self.transfers_are_cut(node, peer, connection);
         self.retarget_soon(node);
         self.reconnect(node, peer);
-        // a node that is away for long is no target any more
-        self.plan_node(node, 2500 * MS, NodeEvent::Retarget);
+        let node_lost = node_id(peer);
+        self.sight(node, SwimEvent::Doubt { node: node_lost });
     }
 
     fn delivered(&mut self, node: usize, peer: usize, connection: u64, wire: Wire) {
@@ -209,6 +207,10 @@ impl World {
         }
         match wire {
             Wire::Ownership(message) => self.received(node, peer, message),
+            Wire::Datagram(bytes) => {
+                let from = node_id(peer);
+                self.sight(node, SwimEvent::Datagram { from, bytes });
+            }
             Wire::Ask { request, ask } => {
                 let asker = Asker::Peer {
                     node: peer,

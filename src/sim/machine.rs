@@ -10,6 +10,7 @@ use super::queue::NodeEvent;
 use super::state::{KEYS_PER_SLOT, SlotState};
 use super::wire::{Answer, Asker};
 use crate::limiter::SlotClock;
+use crate::membership::swim::Swim;
 use crate::ownership::Ownership;
 use crate::ownership::event::{Effect, TaskId};
 use crate::types::{Configuration, Epoch, MonoTime, NodeId, Slot};
@@ -92,8 +93,10 @@ pub(super) struct Process {
     pub(super) requests: u64,
     /// The weight of each node, as far as it is known here.
     pub(super) weights: Vec<u64>,
-    /// When each peer was lost; `None` while there is a connection.
-    pub(super) lost_ns: Vec<Option<u64>>,
+    /// Who is there.
+    pub(super) swim: Option<Swim>,
+    /// The earliest time at which it wants to look again.
+    pub(super) look: Option<MonoTime>,
     pub(super) retargeting: bool,
     /// A clock that knows no slot, for the mutation that leaves theirs out of the hand-off.
     pub(super) own_clock: SlotClock,

@@ -3,9 +3,10 @@
 //!
 //! A run has two phases. In the first, faults happen and nothing may be granted that must not be
 //! ([`invariants`]); in the second, faults have stopped and everything must become available again.
-//! What is real: [`crate::ownership`], the window and key states and slot clocks of
-//! [`crate::limiter`]. What is modelled after the node: commits and their durability, transfers of
-//! states, proxies, clients with their denial cache, and who is in sight, by direct observation.
+//! What is real: [`crate::ownership`], the SWIM of [`crate::membership`], the window
+//! and key states and slot clocks of [`crate::limiter`]. What is modelled after the node: commits
+//! and their durability, transfers of states, proxies, clients with their denial cache, the weights
+//! of nodes and what targets follow from them.
 //!
 //! - [`world`]: the world and its loop; [`options`] what a run is like.
 //! - [`mutations`]: protections that can be switched off, to see that the judge notices.
@@ -31,6 +32,7 @@ mod queue;
 mod random;
 mod run;
 mod serving;
+mod sight;
 mod starts;
 mod state;
 mod transfers;

@@ -64,7 +64,7 @@ const fn listed(mutation: Mutation, name: &'static str, seeds: u64) -> Listed {
 
 /// All of them, with some three times as many seeds as it takes on average.
 pub(super) const MUTATIONS: [Listed; 19] = [
-    listed(Mutation::PromiseNotSynced, "promise-not-synced", 20),
+    listed(Mutation::PromiseNotSynced, "promise-not-synced", 30),
     listed(
         Mutation::OwnerIgnoresItsPromise,
         "owner-ignores-its-promise",
@@ -81,7 +81,7 @@ pub(super) const MUTATIONS: [Listed; 19] = [
         "configuration-before-install",
         20,
     ),
-    listed(Mutation::AcceptedIgnored, "accepted-ignored", 120),
+    listed(Mutation::AcceptedIgnored, "accepted-ignored", 250),
     listed(Mutation::TombstoneDeleted, "tombstone-deleted", 30),
     listed(Mutation::EpochResumed, "epoch-resumed", 10),
     listed(Mutation::RemainderDropped, "remainder-dropped", 60),
@@ -95,7 +95,7 @@ pub(super) const MUTATIONS: [Listed; 19] = [
         300,
     ),
     listed(Mutation::UndoTwice, "undo-twice", 40),
-    listed(Mutation::DenialsKept, "denials-kept", 20),
+    listed(Mutation::DenialsKept, "denials-kept", 30),
     listed(Mutation::AnswerBeforeWrite, "answer-before-write", 50),
     listed(Mutation::AnswerBeforeSync, "answer-before-sync", 50),
     listed(Mutation::QuarantineForgotten, "quarantine-forgotten", 150),

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::mutations::Mutation;
 use super::random::Random;
 use super::state::{KEYS_PER_SLOT, Policies};
 use crate::limiter::policy::{Durability, Limit, Limits};
@@ -26,6 +27,8 @@ pub(super) struct Options {
     pub(super) durability: Durability,
     /// What a start after a power loss does: quarantine, or accept what is there.
     pub(super) quarantine: bool,
+    /// Nodes out of sight stay among the targets.
+    pub(super) steadfast: bool,
     /// Messages between nodes are also lost one by one, doubled and reordered; else a connection
     /// keeps them in order or loses all.
     pub(super) rough: bool,
@@ -76,6 +79,7 @@ impl Options {
             policies: policies(&mut random),
             durability,
             quarantine: random.permille(500),
+            steadfast: random.permille(500),
             rough: random.permille(250),
             delay_us: [300, 2000, 20_000, 80_000][random.place(4)],
             safety_ns: random.between(8, 20) * 1_000_000_000,
@@ -91,6 +95,24 @@ impl Options {
             // each fault is left out of half of the seeds: fewer at once go deeper
             faults: if harsh { u64::MAX } else { random.bits() },
         }
+    }
+
+    /// Makes what a mutation takes away matter: some protections count only in some runs.
+    #[must_use]
+    pub(super) fn directed_at(mut self, mutation: Option<Mutation>) -> Self {
+        match mutation {
+            Some(Mutation::AnswerBeforeSync) => self.durability = Durability::Fsync,
+            Some(Mutation::QuarantineForgotten) => {
+                self.durability = Durability::Process;
+                self.quarantine = true;
+            }
+            Some(Mutation::BootCounterForgotten) => {
+                self.proxied_permille = 900;
+                self.delay_us = self.delay_us.max(20_000);
+            }
+            _ => {}
+        }
+        self
     }
 }
 
@@ -126,7 +148,7 @@ impl fmt::Display for Options {
         write!(
             f,
             "seed {}: {} nodes of which {} found the cluster, {} clients, slots {slots:?}, mode {}, \
-             {} after a power loss, {} network with delays to {} us, {} s of faults every {} ms \
+             {} after a power loss, {} who is out of sight, {} network with delays to {} us, {} s of faults every {} ms \
              ({:x}), {} crashes a million steps, clients lose {} per mille and know better in {} \
              per mille",
             self.seed,
@@ -138,6 +160,11 @@ impl fmt::Display for Options {
                 "quarantine"
             } else {
                 "accept"
+            },
+            if self.steadfast {
+                "waiting for"
+            } else {
+                "going on without"
             },
             if self.rough { "a rough" } else { "an ordered" },
             self.delay_us,

@@ -66,6 +66,8 @@ pub(super) enum NodeEvent {
     Tick,
     /// The tick that was asked for.
     Wake(MonoTime),
+    /// SWIM wants to look again.
+    Look(MonoTime),
     /// The commit that is due.
     Commit,
     /// Clocks are stamped and the log is synced, about once a second.

@@ -113,6 +113,7 @@ impl Plan {
 
     fn outcome(self, traced: bool) -> (Outcome, Vec<String>) {
         let options = Options::draw(self.seed, self.nodes.max(2), self.harsh);
+        let options = options.directed_at(self.mutation);
         let described = options.to_string();
         let mut world = World::new(options, self.mutation, traced);
         world.run();

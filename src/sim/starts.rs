@@ -9,9 +9,11 @@ use super::judge::Fact;
 use super::machine::{Held, Process, node_id};
 use super::mutations::Mutation;
 use super::queue::NodeEvent;
+use super::sight::swim_of;
 use super::state::SlotState;
 use super::world::{MS, World};
 use crate::limiter::{ClockStamp, SlotClock, StartClocks, resume};
+use crate::membership::swim::SwimEvent;
 use crate::ownership::event::Event;
 use crate::ownership::record::Register;
 use crate::ownership::{Ownership, Settings};
@@ -57,6 +59,7 @@ impl World {
             self.coverage
                 .note(("rule", "start with slots of its own (O5)"));
         }
+        self.sight(node, SwimEvent::Tick);
         self.step(node, Event::Start);
         if self.mutated(Mutation::EpochResumed) {
             self.resume_epochs(node, &registers);
@@ -71,6 +74,12 @@ impl World {
     ) -> Process {
         let seed = self.random.bits();
         let mono = self.machines[node].clocks.mono(self.now);
+        let forgotten = self.mutated(Mutation::BootCounterForgotten);
+        let boots = if forgotten {
+            1
+        } else {
+            self.machines[node].disk.read().boots
+        };
         let nodes = self.machines.len();
         let own_ms = self.random.below(5000);
         let records = registers.iter();
@@ -92,7 +101,8 @@ impl World {
             forwarded: BTreeMap::new(),
             requests: 0,
             weights: vec![0; nodes],
-            lost_ns: vec![Some(self.now); nodes],
+            swim: swim_of(node, boots, seed),
+            look: None,
             retargeting: false,
             own_clock: SlotClock::new(SlotTime::from_ms(mono.as_ns() / MS + own_ms), mono),
             wake: None,

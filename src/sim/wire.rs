@@ -16,6 +16,8 @@ use crate::types::{Configuration, Grant, Position, Slot, SlotTime};
 pub(super) enum Wire {
     /// About slots.
     Ownership(Message),
+    /// About who is there.
+    Datagram(Vec<u8>),
     /// A check or refund that is passed on to the owner; the number is of the sender's life.
     Ask { request: u64, ask: Ask },
     /// The answer to it.

@@ -1,7 +1,7 @@
 //! A cluster of real state machines in a world of true time. One seed decides everything.
 //!
 //! This file holds the world and its main loop; what happens in it stands in the files beside:
-//! [`super::links`] connections, [`super::starts`] and [`super::lives`] of nodes, [`super::effects`]
+//! [`super::links`] connections, [`super::sight`] who is there, [`super::starts`] and [`super::lives`] of nodes, [`super::effects`]
 //! what the state machines want done, [`super::installs`] and [`super::transfers`] of states, [`super::serving`] checks,
 //! [`super::clients`] who asks, [`super::faults`] what goes wrong, [`super::liveness`] that it
 //! comes right again.
