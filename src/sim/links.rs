@@ -145,12 +145,12 @@ impl World {
     }
 
     /// A frame has come to a node that does not know its connection any more.
-    pub(super) fn arrived_too_late(&mut self, node: usize, wire: Wire) {
+    pub(super) fn arrived_too_late(&mut self, node: usize, wire: &Wire) {
         self.coverage.note(("message", "lost with its connection"));
         if self.mutated(Mutation::BootCounterForgotten)
             && let Wire::Answer { request, answer } = wire
         {
-            self.links.stray.push((node, request, answer));
+            self.links.stray.push((node, *request, *answer));
         }
     }
 

@@ -116,7 +116,7 @@ impl World {
         let machine = &mut self.machines[node];
         if machine.process.is_none() || machine.life != life {
             if let NodeEvent::Delivered { wire, .. } = event {
-                self.arrived_too_late(node, wire);
+                self.arrived_too_late(node, &wire);
             }
             return;
         }
@@ -203,7 +203,7 @@ impl World {
         match self.belongs(node, peer, connection) {
             Belongs::Here => {}
             Belongs::Newer => self.opened(node, peer, connection),
-            Belongs::Elsewhere => return self.arrived_too_late(node, wire),
+            Belongs::Elsewhere => return self.arrived_too_late(node, &wire),
         }
         match wire {
             Wire::Ownership(message) => self.received(node, peer, message),

@@ -105,6 +105,8 @@ impl Options {
             Some(Mutation::QuarantineForgotten) => {
                 self.durability = Durability::Process;
                 self.quarantine = true;
+                self.slots.truncate(1);
+                self.think_ms = 10;
             }
             Some(Mutation::BootCounterForgotten) => {
                 self.proxied_permille = 900;
