@@ -2,7 +2,9 @@
 
 mod answers;
 mod arbitrary;
+mod disk;
 mod gossip;
+mod judge;
 mod moves;
 mod record;
 mod replicated;

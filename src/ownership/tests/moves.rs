@@ -60,7 +60,7 @@ fn a_crash_at_any_step_leaves_one_owner_and_a_way_on() {
             for n in &crashed {
                 world.start(*n);
             }
-            world.run_for(Duration::from_secs(12));
+            world.run_for(Duration::from_secs(8));
             world.check_settled();
         }
     }
@@ -79,7 +79,7 @@ fn a_lost_connection_at_any_step_leaves_one_owner_and_a_way_on() {
             // Long enough for the old owner to take back what was sealed.
             world.run_for(Duration::from_secs(2 * (cut_at as u64 % 2)));
             world.connect_all();
-            world.run_for(Duration::from_secs(12));
+            world.run_for(Duration::from_secs(8));
             world.check_settled();
         }
     }

