@@ -127,6 +127,8 @@ struct Tally {
     coverage: Coverage,
     steps: u64,
     grants: usize,
+    /// The longest time until all was well again.
+    settled_ms: u64,
     failed: Vec<(Plan, Outcome)>,
 }
 
@@ -135,6 +137,7 @@ impl Tally {
         self.coverage.add(&outcome.coverage);
         self.steps += outcome.steps;
         self.grants += outcome.grants;
+        self.settled_ms = self.settled_ms.max(outcome.settled_ms.unwrap_or(0));
         if outcome.violation.is_some() {
             self.failed.push((plan, outcome));
         }
@@ -144,6 +147,7 @@ impl Tally {
         self.coverage.add(&other.coverage);
         self.steps += other.steps;
         self.grants += other.grants;
+        self.settled_ms = self.settled_ms.max(other.settled_ms);
         self.failed.extend(other.failed);
     }
 }
@@ -198,8 +202,9 @@ fn conclude(arguments: &Arguments, tally: &mut Tally) -> ExitCode {
     }
     let failed = tally.failed.len();
     println!(
-        "{} seeds, {failed} failed; {} grants, {} steps",
-        arguments.seeds, tally.grants, tally.steps
+        "{} seeds, {failed} failed; {} grants, {} steps; all was well again at most {} ms after \
+         the last fault",
+        arguments.seeds, tally.grants, tally.steps, tally.settled_ms
     );
     let full = arguments.seeds >= SEEDS_FOR_COVERAGE && arguments.mutation.is_none();
     let missing = if full {

@@ -7,7 +7,7 @@ use super::queue::Happening;
 use super::world::{MS, World};
 
 /// How long it may take until all is well: several of the longest waits between attempts.
-const SETTLED_WITHIN_NS: u64 = 60_000 * MS;
+const SETTLED_WITHIN_NS: u64 = 30_000 * MS;
 /// Decisions in a row that every client must get.
 const DECISIONS: u64 = 5;
 

@@ -4,7 +4,7 @@ use super::coverage::Coverage;
 use super::judge::Violation;
 use super::mutations::{MUTATIONS, Mutation, NOT_SWITCHED_OFF};
 use super::options::Options;
-use super::world::World;
+use super::world::{MS, World};
 
 /// Lines of a trace that are shown.
 const TRACE_LINES: usize = 60;
@@ -29,6 +29,8 @@ pub struct Outcome {
     pub facts: u64,
     /// Grants that were decided.
     pub grants: usize,
+    /// How long after the last fault all was well again, in simulated milliseconds.
+    pub settled_ms: Option<u64>,
     /// What was exercised.
     pub coverage: Coverage,
     /// The first thing that was wrong.
@@ -115,6 +117,7 @@ impl Plan {
         let options = Options::draw(self.seed, self.nodes.max(2), self.harsh);
         let options = options.directed_at(self.mutation);
         let described = options.to_string();
+        let safety_ns = options.safety_ns;
         let mut world = World::new(options, self.mutation, traced);
         world.run();
         let outcome = Outcome {
@@ -122,6 +125,7 @@ impl Plan {
             steps: world.steps,
             facts: world.judge.facts(),
             grants: world.judge.ledger().grants().len(),
+            settled_ms: world.settled_ns.map(|it| it.saturating_sub(safety_ns) / MS),
             coverage: world.coverage,
             violation: world.judge.violation().cloned(),
         };
