@@ -28,7 +28,7 @@ enum Fault {
     Mislead,
 }
 
-/// In the order of the bits of [`super::options::Options::faults`].
+/// In the order of the bits of [`super::options::Options`].
 const FAULTS: [Fault; 14] = [
     Fault::Kill,
     Fault::LosePower,

@@ -45,7 +45,7 @@ pub(super) struct Options {
     pub(super) proxied_permille: u64,
     /// Longest time between two operations of a client.
     pub(super) think_ms: u64,
-    /// Which faults may happen, in the order of [`super::faults::FAULTS`].
+    /// Which faults may happen, one bit each.
     pub(super) faults: u64,
 }
 
