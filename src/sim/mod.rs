@@ -9,7 +9,7 @@
 //! of nodes and what targets follow from them.
 //!
 //! - [`world`]: the world and its loop; [`options`] what a run is like.
-//! - [`mutations`]: protections that can be switched off, to see that the judge notices.
+//! - [`mod@mutations`]: protections that can be switched off, to see that the judge notices.
 //! - [`run`]: what the binary and the tests call.
 
 mod clients;
