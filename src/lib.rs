@@ -61,6 +61,7 @@
 //! | [`telemetry`] | what do logs show? | edge |
 //! | [`node`] | the one place that knows every room, the clock, and all tasks | edge |
 //! | [`testing`] | an in-process server for users' tests | edge |
+//! | `sim` | does it hold when everything goes wrong? (tests, and the binary `simulator`) | pure |
 //!
 //! Pure rooms use [`types`] and nothing else of ours, no clock, socket, disk, thread or random
 //! number: time comes in as an argument. Edges turn the outside into types and back. Edges do not
@@ -87,6 +88,9 @@
 pub mod client;
 #[cfg(feature = "server")]
 pub mod config;
+#[cfg(feature = "internals")]
+#[doc(hidden)]
+pub mod internals;
 pub mod limiter;
 #[cfg(feature = "server")]
 mod membership;
@@ -98,6 +102,8 @@ mod protocol;
 mod routing;
 #[cfg(feature = "server")]
 mod server;
+#[cfg(all(feature = "server", any(test, feature = "internals")))]
+mod sim;
 #[cfg(feature = "server")]
 mod storage;
 #[cfg(feature = "server")]

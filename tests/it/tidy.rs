@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Rooms with those of ours that each may use; `node` and the programs may use all.
-const ROOMS: [(&str, &str); 13] = [
+const ROOMS: [(&str, &str); 14] = [
     ("types", ""),
     ("protocol", "types"),
     ("routing", "types"),
@@ -27,14 +27,16 @@ const ROOMS: [(&str, &str); 13] = [
         "testing",
         "types limiter transport client config telemetry node",
     ),
+    ("sim", "types limiter ownership membership routing"),
 ];
-const PURE: [&str; 6] = [
+const PURE: [&str; 7] = [
     "types",
     "protocol",
     "routing",
     "limiter",
     "ownership",
     "membership",
+    "sim",
 ];
 /// What a pure room has no use for: the world, time, chance, and the order of hashes.
 #[rustfmt::skip]

@@ -1,0 +1,338 @@
+//! What the state machine of a node wants done, carried out one by one; between any two of them,
+//! and around every write and sync, the node may crash or stand still.
+
+use super::coverage::STEPS;
+use super::disk::Write;
+use super::judge::Fact;
+use super::lives::End;
+use super::machine::{node_id, node_of};
+use super::mutations::Mutation;
+use super::queue::{AfterSync, Happening, NodeEvent};
+use super::wire::Wire;
+use super::words::{brief, brief_message};
+use super::world::{MS, World};
+use crate::ownership::event::{Effect, Event, TaskId};
+use crate::ownership::message::Message;
+use crate::ownership::record::Register;
+use crate::types::{MonoTime, Position, Slot, SlotRecord, SlotSet, SlotTime};
+
+impl World {
+    /// Something happens to a node's state machine.
+    pub(super) fn step(&mut self, node: usize, event: Event) {
+        let machine = &mut self.machines[node];
+        let mono = machine.clocks.mono(self.now);
+        let Some(process) = machine.process.as_mut() else {
+            return;
+        };
+        let effects = process.ownership.step(mono, event);
+        process.effects.extend(effects);
+        self.carry_out(node);
+    }
+
+    /// Carries out what is to be done, until the node crashes or stands still.
+    pub(super) fn carry_out(&mut self, node: usize) {
+        while self.machines[node].paused.is_none() {
+            let Some(effect) = self.process(node).and_then(|it| it.effects.pop_front()) else {
+                return;
+            };
+            let step = name(&effect);
+            if STEPS.contains(&step) && self.accident(node, ("cut before", step)) {
+                return;
+            }
+            if self.may_stumble() {
+                self.coverage.note(("fault", "pause between two effects"));
+                if let Some(process) = self.process(node) {
+                    process.effects.push_front(effect);
+                }
+                self.pause(node);
+                return;
+            }
+            self.carry_out_one(node, effect);
+        }
+    }
+
+    fn may_stumble(&mut self) -> bool {
+        !self.calm && self.random.below(3_000_000) < self.options.crash_ppm
+    }
+
+    /// A crash at this very place, or not.
+    pub(super) fn accident(&mut self, node: usize, place: (&'static str, &'static str)) -> bool {
+        let often = match place.1 {
+            "send" | "commit" | "persist" => 1,
+            "fetch" | "drop" => 40,
+            _ => 10,
+        };
+        if self.calm || self.random.below(1_000_000) >= self.options.crash_ppm * often {
+            return false;
+        }
+        self.coverage.note(place);
+        self.say(|| format!("node {node} crashes: {} {}", place.0, place.1));
+        let power = self.random.permille(400);
+        self.crash(node, if power { End::PowerLoss } else { End::Kill });
+        true
+    }
+
+    fn carry_out_one(&mut self, node: usize, effect: Effect) {
+        self.say(|| format!("node {node}: {}", brief(&effect)));
+        match effect {
+            Effect::Send { to, message } => self.send_message(node, node_of(to), message),
+            Effect::Persist { task, registers } => self.persist(node, task, registers),
+            Effect::Freeze { task, slots } => self.freeze(node, task, &slots),
+            Effect::PreCopy { task, from, slots } => {
+                self.ask_for_copy(node, node_of(from), task, &slots);
+            }
+            Effect::Fetch {
+                task, from, slots, ..
+            } => self.ask_for_rest(node, node_of(from), task, &slots),
+            Effect::Install { task, epoch, slots } => self.install(node, task, epoch, &slots),
+            Effect::Serve { slots } => {
+                for (slot, epoch) in slots {
+                    self.serve(node, slot, epoch);
+                }
+            }
+            Effect::Drop { slots } => self.drop_states(node, &slots),
+            Effect::Announce { records } => self.announce(node, &records),
+            Effect::WakeAt(at) => self.wake_at(node, at),
+        }
+    }
+
+    fn send_message(&mut self, node: usize, to: usize, mut message: Message) {
+        match &mut message {
+            Message::Sealed { slots, refused, .. } => {
+                if !refused.is_empty() {
+                    self.coverage.note(("rule", "seal refused"));
+                }
+                let ignored = self.mutated(Mutation::AcceptedIgnored);
+                slots
+                    .iter_mut()
+                    .filter(|_| ignored)
+                    .for_each(|it| it.accepted = None);
+            }
+            Message::Accepted { refused, .. } if !refused.is_empty() => {
+                self.coverage.note(("rule", "accept refused"));
+            }
+            Message::Accept { ballot, slots } if self.mutated(Mutation::ServeOnOwnAcceptance) => {
+                let own = slots.iter().filter(|it| it.proposed.owner == node_id(node));
+                let own: Vec<Slot> = own.map(|it| it.slot).collect();
+                let ballot = *ballot;
+                for slot in own {
+                    self.serve(node, slot, ballot);
+                }
+            }
+            _ => {}
+        }
+        if let Some(step) = hand_off_step(&message)
+            && self.may_be_cut_off(node, to, step)
+        {
+            return;
+        }
+        self.send(node, to, Wire::Ownership(message));
+    }
+
+    /// A hand-off is cut just when it says something: the network fails for a while, or one of the
+    /// two does.
+    fn may_be_cut_off(&mut self, node: usize, to: usize, step: &'static str) -> bool {
+        if self.calm || self.random.below(1_000_000) >= self.options.crash_ppm * 25 {
+            return false;
+        }
+        self.coverage.note(("hand-off cut at", step));
+        self.say(|| format!("the hand-off between {node} and {to} is cut at {step}"));
+        let for_ns = self.random.between(100, 4000) * MS;
+        match self.random.below(4) {
+            0 => {
+                self.cut(node, to, for_ns);
+                self.cut(to, node, for_ns);
+            }
+            1 => self.break_link(node, to),
+            2 => self.crash(to, End::Kill),
+            _ => {
+                self.crash(node, End::PowerLoss);
+                return true;
+            }
+        }
+        false
+    }
+
+    /// A message about slots arrives.
+    pub(super) fn received(&mut self, node: usize, peer: usize, message: Message) {
+        self.say(|| format!("node {node} hears from {peer}: {}", brief_message(&message)));
+        let from = node_id(peer);
+        self.step(node, Event::Received { from, message });
+    }
+
+    fn persist(&mut self, node: usize, task: TaskId, registers: Vec<(Slot, Register)>) {
+        for (ballot, found) in registers.iter().filter_map(|(_, it)| it.accepted) {
+            if ballot != found.epoch {
+                self.coverage
+                    .note(("rule", "accepted configuration finished (T4)"));
+            }
+        }
+        if self.accident(node, ("crash before write", "registers")) {
+            return;
+        }
+        let write = Write::Registers(registers.clone());
+        self.machines[node].disk.write(write);
+        let after = AfterSync::Report(Event::Persisted { task }, registers);
+        if self.mutated(Mutation::PromiseNotSynced) {
+            self.plan_node(node, 1, NodeEvent::Synced { upto: 0, after });
+        } else if !self.accident(node, ("crash before sync", "registers")) {
+            self.sync(node, after);
+        }
+    }
+
+    /// Syncs all that is written, and then does what waits for it.
+    pub(super) fn sync(&mut self, node: usize, after: AfterSync) {
+        let slow = self.random.permille(30);
+        let takes_ns = self
+            .random
+            .between(100_000, if slow { 80 * MS } else { 3 * MS });
+        let now = self.now;
+        let machine = &mut self.machines[node];
+        machine.sync_ends_ns = machine.sync_ends_ns.max(now + takes_ns);
+        let upto = machine.disk.last_write();
+        let in_ns = machine.sync_ends_ns - now;
+        self.plan_node(node, in_ns, NodeEvent::Synced { upto, after });
+    }
+
+    pub(super) fn synced(&mut self, node: usize, upto: u64, after: AfterSync) {
+        if std::mem::take(&mut self.machines[node].failing) {
+            // the node fences itself: nobody knows what of it is on the disk
+            self.coverage.note(("fault", "failed sync"));
+            self.crash(node, End::PowerLoss);
+            return;
+        }
+        self.machines[node].disk.synced(upto);
+        match after {
+            AfterSync::Report(event, registers) => {
+                if self.accident(node, ("crash before report", reported(&event))) {
+                    return;
+                }
+                for (slot, register) in &registers {
+                    let (slot, register) = (*slot, register);
+                    self.see(&Fact::Registered {
+                        node,
+                        slot,
+                        register,
+                    });
+                }
+                self.step(node, event);
+            }
+            AfterSync::Answers(answers) => {
+                if self.accident(node, ("crash before report", "commit")) {
+                    return;
+                }
+                for (asker, request, answer) in answers {
+                    self.reply(node, asker, request, answer);
+                }
+            }
+            AfterSync::Nothing => {}
+        }
+    }
+
+    fn freeze(&mut self, node: usize, task: TaskId, slots: &SlotSet) {
+        let mut frozen = Vec::new();
+        for slot in slots.iter() {
+            let reading = self.reading(node, slot);
+            let ignored = self.mutated(Mutation::OwnerIgnoresItsPromise);
+            let Some(held) = self.process(node).and_then(|it| it.held.get_mut(&slot)) else {
+                continue;
+            };
+            if let Some(reading) = reading {
+                held.state.clock = held.state.clock.max(reading);
+            }
+            let served = !ignored && held.serving.take().is_some();
+            if served {
+                self.see(&Fact::Stopped { node, slot });
+            }
+            frozen.push(slot);
+        }
+        self.commit(node);
+        if self.accident(node, ("crash before sync", "freeze")) {
+            return;
+        }
+        let Some(process) = self.process(node) else {
+            return;
+        };
+        let held = frozen
+            .iter()
+            .filter_map(|slot| process.held.get_key_value(slot));
+        let slots: Vec<(Slot, Position, SlotTime)> = held
+            .map(|(&slot, it)| (slot, it.state.at, it.state.clock))
+            .collect();
+        let event = Event::Frozen { task, slots };
+        self.sync(node, AfterSync::Report(event, Vec::new()));
+    }
+
+    fn announce(&mut self, node: usize, records: &[SlotRecord]) {
+        for it in records {
+            let (slot, chosen) = (it.slot, &it.chosen);
+            self.see(&Fact::Chosen { slot, chosen });
+            if let Some(process) = self.process(node) {
+                process.records.insert(slot, it.chosen);
+            }
+        }
+        for client in 0..self.clients.len() {
+            if self.random.permille(400) {
+                let after_ns = self.random.below(300 * MS);
+                let records = records.to_vec();
+                self.plan(after_ns, Happening::Learned { client, records });
+            }
+        }
+    }
+
+    fn wake_at(&mut self, node: usize, at: MonoTime) {
+        let wait_ns = self.machines[node].clocks.true_wait_ns(self.now, at);
+        let Some(process) = self.process(node) else {
+            return;
+        };
+        if process.wake.is_none_or(|it| at < it) {
+            process.wake = Some(at);
+            self.plan_node(node, wait_ns, NodeEvent::Wake(at));
+        }
+    }
+
+    pub(super) fn wake(&mut self, node: usize, at: MonoTime) {
+        if let Some(process) = self.process(node)
+            && process.wake == Some(at)
+        {
+            process.wake = None;
+            self.step(node, Event::Tick);
+        }
+    }
+}
+
+/// The step of a hand-off that an effect belongs to.
+const fn name(effect: &Effect) -> &'static str {
+    match effect {
+        Effect::Send { .. } => "send",
+        Effect::Persist { .. } => "persist",
+        Effect::Freeze { .. } => "freeze",
+        Effect::PreCopy { .. } => "pre-copy",
+        Effect::Fetch { .. } => "fetch",
+        Effect::Install { .. } => "install",
+        Effect::Serve { .. } => "serve",
+        Effect::Drop { .. } => "drop",
+        Effect::Announce { .. } => "announce",
+        Effect::WakeAt(_) => "wake",
+    }
+}
+
+/// The step of a hand-off that a message belongs to.
+const fn hand_off_step(message: &Message) -> Option<&'static str> {
+    match message {
+        Message::Seal { .. } => Some("seal"),
+        Message::Sealed { .. } => Some("sealed"),
+        Message::Accept { .. } => Some("accept"),
+        Message::Accepted { .. } => Some("accepted"),
+        Message::Digest { .. } | Message::Chosen { .. } => None,
+    }
+}
+
+const fn reported(event: &Event) -> &'static str {
+    match event {
+        Event::Persisted { .. } => "registers",
+        Event::Frozen { .. } => "freeze",
+        Event::Installed { .. } => "install",
+        _ => "other",
+    }
+}

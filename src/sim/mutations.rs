@@ -1,0 +1,108 @@
+//! Protections that can be switched off, to see that the judge notices. All of them live in the
+//! world: it carries out effects wrongly, or tells the state machines something that is not so.
+//! Production code has no switches.
+
+/// A protection that is switched off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mutation {
+    /// R3: answers before its promise is synced.
+    PromiseNotSynced,
+    /// O1: an owner that has promised a higher epoch grants on.
+    OwnerIgnoresItsPromise,
+    /// T8: serves as soon as the state is installed.
+    ServeBeforeChosen,
+    /// T8: serves when it has asked for acceptance, as if its own were enough.
+    ServeOnOwnAcceptance,
+    /// T6, T7: proposes its configuration before the state is installed.
+    ConfigurationBeforeInstall,
+    /// T4: what a replica has accepted is not looked at.
+    AcceptedIgnored,
+    /// R8: the register goes with the state.
+    TombstoneDeleted,
+    /// O5: goes on with the epoch of the life before.
+    EpochResumed,
+    /// Pre-copy: what changed since is not fetched, nor the digest compared.
+    RemainderDropped,
+    /// T5: the new owner starts from a clock of its own.
+    NoClockInHandOff,
+    /// T5: a stamp of an epoch before is credited to a later one.
+    ClockOfLowerEpoch,
+    /// The slot clock goes by the wall clock.
+    WallClock,
+    /// A wall clock that fell back is credited as if it had gone on.
+    NegativeCredited,
+    /// R6: nobody tells one life of a node from the next, so that what was on its way to the one
+    /// is delivered to the other.
+    BootCounterForgotten,
+    /// What a check of several keys counted is given back twice.
+    UndoTwice,
+    /// The denial cache is kept when the policies change.
+    DenialsKept,
+    /// Group commit: answers leave before what they rest on is written.
+    AnswerBeforeWrite,
+    /// `fsync`: answers leave before what they rest on is synced.
+    AnswerBeforeSync,
+    /// G3: a start after a power loss serves at once, although the operator wants a quarantine.
+    QuarantineForgotten,
+}
+
+/// A mutation, and within how many seeds it must be noticed.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Listed {
+    pub(super) mutation: Mutation,
+    pub(super) name: &'static str,
+    pub(super) seeds: u64,
+}
+
+const fn listed(mutation: Mutation, name: &'static str, seeds: u64) -> Listed {
+    Listed {
+        mutation,
+        name,
+        seeds,
+    }
+}
+
+/// All of them, with some three times as many seeds as it takes on average.
+pub(super) const MUTATIONS: [Listed; 19] = [
+    listed(Mutation::PromiseNotSynced, "promise-not-synced", 30),
+    listed(
+        Mutation::OwnerIgnoresItsPromise,
+        "owner-ignores-its-promise",
+        20,
+    ),
+    listed(Mutation::ServeBeforeChosen, "serve-before-chosen", 80),
+    listed(
+        Mutation::ServeOnOwnAcceptance,
+        "serve-on-own-acceptance",
+        80,
+    ),
+    listed(
+        Mutation::ConfigurationBeforeInstall,
+        "configuration-before-install",
+        20,
+    ),
+    listed(Mutation::AcceptedIgnored, "accepted-ignored", 250),
+    listed(Mutation::TombstoneDeleted, "tombstone-deleted", 30),
+    listed(Mutation::EpochResumed, "epoch-resumed", 10),
+    listed(Mutation::RemainderDropped, "remainder-dropped", 60),
+    listed(Mutation::NoClockInHandOff, "no-clock-in-hand-off", 20),
+    listed(Mutation::ClockOfLowerEpoch, "clock-of-lower-epoch", 300),
+    listed(Mutation::WallClock, "wall-clock", 20),
+    listed(Mutation::NegativeCredited, "negative-credited", 80),
+    listed(
+        Mutation::BootCounterForgotten,
+        "boot-counter-forgotten",
+        300,
+    ),
+    listed(Mutation::UndoTwice, "undo-twice", 40),
+    listed(Mutation::DenialsKept, "denials-kept", 30),
+    listed(Mutation::AnswerBeforeWrite, "answer-before-write", 50),
+    listed(Mutation::AnswerBeforeSync, "answer-before-sync", 50),
+    listed(Mutation::QuarantineForgotten, "quarantine-forgotten", 150),
+];
+
+/// Protections that no run switches off, each with its reason.
+pub(super) const NOT_SWITCHED_OFF: [(&str, &str); 1] = [(
+    "accepted configuration followed instead of finished",
+    "with one replica, what it has accepted is chosen: following it is right",
+)];

@@ -1,0 +1,68 @@
+//! Seeds and mutations that run with every change.
+
+use super::mutations::{Listed, MUTATIONS};
+use super::{Coverage, Plan};
+
+const SEEDS: u64 = 200;
+
+/// A seed with 3 to 7 nodes; every second one with all faults.
+fn plan(seed: u64) -> Plan {
+    let plan = Plan::new(seed, 3 + usize::try_from(seed % 5).unwrap());
+    if seed.is_multiple_of(2) {
+        plan.harsh()
+    } else {
+        plan
+    }
+}
+
+#[test]
+fn nothing_is_granted_that_must_not_be_and_every_fault_happens() {
+    let mut coverage = Coverage::default();
+    for seed in 0..SEEDS {
+        let outcome = plan(seed).run();
+        coverage.add(&outcome.coverage);
+        let broken = outcome.violation.is_some();
+        assert!(!broken, "{}", plan(seed).report(&outcome));
+    }
+    println!("{SEEDS} seeds have exercised\n{coverage}");
+    assert_eq!(coverage.missing(), [], "happened never");
+}
+
+/// Seeds until the judge notices.
+fn noticed_after(listed: &Listed) -> Option<u64> {
+    (0..listed.seeds).find(|&seed| {
+        let plan = Plan::new(seed, 3 + usize::try_from(seed % 5).unwrap());
+        plan.harsh().with(listed.mutation).run().violation.is_some()
+    })
+}
+
+#[test]
+fn every_protection_that_is_switched_off_is_missed() {
+    for listed in MUTATIONS {
+        let seeds = noticed_after(&listed);
+        println!("{:<30} {seeds:?} of {}", listed.name, listed.seeds);
+        let name = listed.name;
+        assert!(
+            seeds.is_some(),
+            "nobody noticed {name} within {} seeds",
+            listed.seeds
+        );
+    }
+}
+
+#[test]
+fn a_seed_replays_the_same_run() {
+    let traces = [(); 2].map(|()| plan(4).trace());
+    assert!(traces[0].len() > 100);
+    assert_eq!(traces[0], traces[1]);
+}
+
+#[test]
+fn a_report_tells_the_command_that_replays_it() {
+    let plan = Plan::new(0, 3).harsh().mutated("epoch-resumed").unwrap();
+    let report = plan.report(&plan.run());
+    let command = "tools/simulate --seed 0 --nodes 3 --harsh --mutation epoch-resumed";
+    assert!(report.ends_with(command), "{report}");
+    assert!(report.contains("one owner serves a slot"), "{report}");
+    assert!(Plan::new(0, 3).mutated("no such thing").is_none());
+}
