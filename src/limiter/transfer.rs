@@ -113,6 +113,7 @@ impl Staging {
     }
 
     /// Bytes of rows that it holds.
+    #[cfg(test)]
     pub(crate) const fn bytes(&self) -> usize {
         self.bytes
     }

@@ -173,6 +173,7 @@ impl Roster {
     }
 
     /// The entry of a node.
+    #[cfg(test)]
     pub(crate) fn get(&self, node: NodeId) -> Option<&RosterEntry> {
         self.entries.get(&node)
     }

@@ -116,6 +116,7 @@ impl Swim {
     }
 
     /// All other members that are remembered, and what is thought of each.
+    #[cfg(test)]
     pub(crate) fn members(&self) -> impl Iterator<Item = (&Identity, Liveness)> {
         self.told.values().map(|(identity, it)| (identity, *it))
     }

@@ -8,7 +8,6 @@ use super::clock;
 use super::cluster::Cluster;
 use super::journal::Journal;
 use super::policies::{ActivePolicy, ActiveSet, Policies};
-use super::slots::FoundSlots;
 use super::upkeep::Upkeep;
 use crate::limiter::policy::{Durability, OnFailure};
 use crate::limiter::table::{Asked, Outcome, Table, Thawed, quarantine_left_ms};
@@ -49,8 +48,9 @@ pub(crate) struct Engine {
     pub(super) slot_clocks: Arc<SlotClocks>,
     /// Held by whoever writes rows of states.
     pub(super) row_turn: RowTurn,
-    /// What the start found of slots.
-    pub(crate) found_slots: FoundSlots,
+    /// The registers that the start found, in order of their slots; none on a new directory, and
+    /// where no cluster ever was.
+    pub(crate) found_registers: Vec<(Slot, Vec<u8>)>,
 }
 
 /// What the node is, for answers.

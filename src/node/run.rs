@@ -1,6 +1,6 @@
 //! A whole node: an engine, its upkeep, and servers on as many runtimes as there are workers.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -197,21 +197,32 @@ impl Node {
             drain_timeout: options.drain_timeout,
         };
         for (n, socket) in sockets.into_iter().enumerate() {
-            let runtime = Builder::new_current_thread().enable_all().build();
-            let runtime = runtime.map_err(StartError::Thread)?;
-            let endpoint = {
-                let _inside = runtime.enter();
-                setup.endpoint(socket).map_err(StartError::Listen)?
-            };
-            let server = Arc::clone(&node.server);
-            let worker = std::thread::Builder::new()
-                .name(format!("worker-{n}"))
-                .spawn(move || {
-                    runtime.block_on(server.run(endpoint));
-                });
-            node.workers.push(worker.map_err(StartError::Thread)?);
+            node.add_worker(n, socket, &setup)?;
         }
         Ok(node)
+    }
+
+    /// Serves on one more socket, by a thread and runtime of its own.
+    fn add_worker(
+        &mut self,
+        n: usize,
+        socket: UdpSocket,
+        setup: &ServerSetup,
+    ) -> Result<(), StartError> {
+        let runtime = Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(StartError::Thread)?;
+        let endpoint = {
+            let _inside = runtime.enter();
+            setup.endpoint(socket).map_err(StartError::Listen)?
+        };
+        let server = Arc::clone(&self.server);
+        let worker = std::thread::Builder::new()
+            .name(format!("worker-{n}"))
+            .spawn(move || {
+                runtime.block_on(server.run(endpoint));
+            });
+        self.workers.push(worker.map_err(StartError::Thread)?);
+        Ok(())
     }
 
     /// The address it listens on.

@@ -9,32 +9,9 @@ use crate::limiter::installed::{Installed, SlotMark};
 use crate::limiter::table::{LoadError, NotInstalled, Prepared, StoredRows, Table};
 use crate::limiter::transfer::{CHUNK_BYTES_MAX, Row};
 use crate::storage::fence::StorageFailed;
-use crate::storage::recovery::Recovery;
 use crate::storage::replace;
 use crate::storage::store::{SlotInstall, Store, StoreError};
 use crate::types::{Epoch, Position, Slot, SlotSet, SlotTime, StateId};
-
-/// What a start found of slots.
-#[derive(Debug)]
-pub(crate) struct FoundSlots {
-    /// The registers as they were put, in order of their slots; none on a new directory, and where
-    /// no cluster ever was.
-    pub(crate) registers: Vec<(Slot, Vec<u8>)>,
-    /// Grants that were acknowledged are missing for certain: no state here is complete.
-    pub(crate) lost: bool,
-    /// The machine may have lost power: unsynced grants may be missing.
-    pub(crate) may_have_lost_power: bool,
-}
-
-impl FoundSlots {
-    pub(super) fn new(registers: Vec<(Slot, Vec<u8>)>, recovery: &Recovery) -> Self {
-        Self {
-            registers,
-            lost: recovery.lost_commits.is_some() || recovery.unreadable.is_some(),
-            may_have_lost_power: recovery.may_have_lost_power(),
-        }
-    }
-}
 
 /// A slot whose state is to be installed.
 #[derive(Debug)]

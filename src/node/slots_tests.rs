@@ -179,7 +179,7 @@ async fn slots_take_their_counts_along_and_over_restarts() {
         drop(new);
 
         let new = open(new_dir.path(), durability);
-        assert_eq!(new.found_slots.registers.len(), Slot::all().len());
+        assert_eq!(new.found_registers.len(), Slot::all().len());
         assert!(
             check_all(&new)
                 .iter()
@@ -257,7 +257,7 @@ async fn a_node_alone_serves_all_slots_at_epochs_that_only_rise() {
     for start in 0..4 {
         let engine = open(dir.path(), Durability::Process);
         assert!(Slot::all().all(|slot| engine.table.is_served(slot)));
-        assert_eq!(engine.found_slots.registers, []);
+        assert_eq!(engine.found_registers, []);
         let counter = engine.table.position(Slot::new(3).unwrap()).epoch.counter;
         assert!(counter > before);
         before = counter;

@@ -12,7 +12,7 @@ use super::error::StartError;
 use super::journal::{Journal, Recovered};
 use super::peers::ClusterIdentity;
 use super::policies::Policies;
-use super::slots::{self, FoundSlots};
+use super::slots;
 use super::stamp;
 use super::upkeep::Upkeep;
 use crate::config::AfterPowerLoss;
@@ -75,7 +75,7 @@ struct Opened {
 
 impl Engine {
     /// Builds an engine with `set` in force. It serves all slots at once if it is [`Birth::Alone`];
-    /// else none, until who owns them is worked out from [`Engine::found_slots`].
+    /// else none, until who owns them is worked out from [`Engine::found_registers`].
     ///
     /// # Errors
     /// [`StartError`]; nothing serves then.
@@ -121,8 +121,7 @@ impl Engine {
         )?;
         let policies = Policies::new(KeyHasher::new(&opened.identity.key_secret));
         policies.replace(set, &table.shapes)?;
-        let data_dir = options.data_dir.as_deref();
-        let data_dir = data_dir.map_or_else(|| "memory".into(), Path::to_string_lossy);
+        let about = about(options, &opened);
         let engine = Arc::new(Self {
             table,
             clock,
@@ -132,22 +131,12 @@ impl Engine {
             fence,
             upkeep: Upkeep::default(),
             counts: Counts::default(),
-            about: About {
-                node: opened.identity.node,
-                cluster: opened.identity.cluster,
-                key_secret: opened.identity.key_secret,
-                founder: opened.identity.founder,
-                boots: opened.boots,
-                started: clock::mono_now(),
-                data_dir: data_dir.into_owned(),
-                in_flight_max: options.in_flight_max,
-                keeps: options.data_dir.is_some(),
-            },
+            about,
             cluster: OnceLock::new(),
             quarantined_since: AtomicU64::new(quarantined_since),
             slot_clocks: opened.slot_clocks,
             row_turn: RowTurn::default(),
-            found_slots: FoundSlots::new(registers, &recovery),
+            found_registers: registers,
         });
         if let Birth::Alone = options.birth {
             engine.serve_alone();
@@ -167,6 +156,22 @@ impl Engine {
             data_dir = self.about.data_dir,
             "counts recovered"
         );
+    }
+}
+
+fn about(options: &EngineOptions, opened: &Opened) -> About {
+    let data_dir = options.data_dir.as_deref();
+    let data_dir = data_dir.map_or_else(|| "memory".into(), Path::to_string_lossy);
+    About {
+        node: opened.identity.node,
+        cluster: opened.identity.cluster,
+        key_secret: opened.identity.key_secret,
+        founder: opened.identity.founder,
+        boots: opened.boots,
+        started: clock::mono_now(),
+        data_dir: data_dir.into_owned(),
+        in_flight_max: options.in_flight_max,
+        keeps: options.data_dir.is_some(),
     }
 }
 

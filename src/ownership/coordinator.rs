@@ -62,6 +62,7 @@ impl Coordinator {
         &self.busy
     }
 
+    #[cfg(test)]
     pub(super) fn is_idle(&self) -> bool {
         self.attempts.is_empty()
     }

@@ -206,6 +206,7 @@ impl Ownership {
 
     /// Whether there is nothing to do: all that this node owns is served, and all that the targets
     /// give it and that can be moved is its own.
+    #[cfg(test)]
     pub(crate) fn is_settled(&self) -> bool {
         let ledger = &self.ledger;
         let settled = |slot: Slot| {

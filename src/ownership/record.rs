@@ -72,13 +72,6 @@ impl Register {
         self.chosen.map_or(0, |it| it.version)
     }
 
-    /// The configuration of the version behind `base` that was accepted, if any (T4).
-    pub(super) fn accepted_after(&self, base: &Configuration) -> Option<Configuration> {
-        self.accepted
-            .map(|it| it.1)
-            .filter(|it| Some(it.version) == base.version.checked_add(1))
-    }
-
     /// R3: promises `ballot` iff it is above what was promised. It counts once it is synced.
     pub(super) fn promise(&mut self, ballot: Epoch) -> bool {
         let may = self.promised < ballot;

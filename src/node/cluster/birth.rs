@@ -290,7 +290,7 @@ fn runtime() -> Result<Runtime, StartError> {
 
 /// The registers as stored; those of a founder if it has none yet, which are then stored.
 fn registers(engine: &Engine) -> Result<Vec<Option<Register>>, StartError> {
-    let stored = &engine.found_slots.registers;
+    let stored = &engine.found_registers;
     if stored.is_empty() && engine.about.founder {
         let founding = Ownership::founding(engine.about.node);
         let encoded: Vec<_> = Slot::all()

@@ -34,6 +34,7 @@ pub(super) const DONE_MAX: usize = 64;
 
 /// A transfer that has ended.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "few, each moved once")]
 pub(super) enum Done {
     /// A pre-copy to this node; `None` if it failed.
     Copied {
@@ -111,6 +112,7 @@ pub(super) struct Settings {
 }
 
 /// What the loop waits for.
+#[expect(clippy::large_enum_variant, reason = "one at a time")]
 enum Happened {
     Peer(PeerEvent),
     Command(Command),

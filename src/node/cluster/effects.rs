@@ -53,7 +53,7 @@ impl Control {
                 ballot,
                 slots,
             } => {
-                self.fetch(task, from, ballot, slots);
+                self.fetch(task, from, ballot, &slots);
                 None
             }
             Effect::Install { task, epoch, slots } => self.install(task, epoch, slots),
@@ -141,7 +141,7 @@ impl Control {
         self.copying.insert(task, (from, slots.clone()));
     }
 
-    fn fetch(&mut self, task: TaskId, from: NodeId, ballot: Epoch, slots: Vec<(Slot, Position)>) {
+    fn fetch(&mut self, task: TaskId, from: NodeId, ballot: Epoch, slots: &[(Slot, Position)]) {
         let set: SlotSet = slots.iter().map(|(slot, _)| *slot).collect();
         let expected: BTreeMap<Slot, Position> = slots.iter().copied().collect();
         // The copy can be gone on with only as a whole; else all is told anew.

@@ -143,7 +143,7 @@ impl Cluster {
                     let replaced = engine.policies.replace(&set, &engine.table.shapes);
                     match replaced {
                         Ok(()) => {
-                            tracing::info!(policies = set.policies.len(), "policies in force")
+                            tracing::info!(policies = set.policies.len(), "policies in force");
                         }
                         Err(error) => {
                             tracing::error!(%error, "policies cannot be enforced; the old ones are");
@@ -168,7 +168,7 @@ impl Cluster {
 
     /// Carries out an operator's command.
     pub(crate) fn node_command(&self, command: &NodeCommand) -> AdminResponse {
-        match self.command(Command::Node(command.clone())) {
+        match self.command(Command::Node(*command)) {
             Ok(()) => AdminResponse::Done,
             Err(error) => AdminResponse::Failed(error),
         }

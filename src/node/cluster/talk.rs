@@ -24,7 +24,7 @@ impl Control {
     /// Takes notice of what came from a peer.
     pub(super) async fn peer(&mut self, event: PeerEvent) {
         match event {
-            PeerEvent::Connected { peer, .. } => {
+            PeerEvent::Connected { peer } => {
                 let node = peer.node;
                 self.connected.insert(node);
                 self.changed = true;
@@ -41,7 +41,7 @@ impl Control {
                 self.ownership(Event::Lost { peer }).await;
                 self.retarget().await;
             }
-            PeerEvent::Frame { from, frame, .. } => self.frame(from, frame).await,
+            PeerEvent::Frame { from, frame } => self.frame(from, frame).await,
             PeerEvent::Datagram { from, bytes } => self.swim(SwimEvent::Datagram { from, bytes }),
             PeerEvent::Bulk {
                 from,

@@ -6,7 +6,7 @@ use super::handle::Cluster;
 use crate::node::clock;
 use crate::node::engine::Engine;
 use crate::protocol::admin::{HandOff, NodeLoad, Owner, Ring, RingNode};
-use crate::types::{NodeId, Replicas, SLOT_COUNT, Slot};
+use crate::types::{NodeId, Replicas, Slot};
 
 /// Stands for a node that is not among those of a [`Ring`].
 const NOBODY: u16 = u16::MAX;
@@ -47,7 +47,7 @@ pub(crate) fn ring(engine: &Engine, cluster: &Cluster) -> Ring {
         let target = view.place(view.target(slot));
         match runs.last_mut() {
             Some((slots, of, to)) if (*of, *to) == (owner, target) => {
-                *slots = slots.saturating_add(1)
+                *slots = slots.saturating_add(1);
             }
             Some(_) | None => runs.push((1, owner, target)),
         }
@@ -71,7 +71,7 @@ pub(crate) fn load(engine: &Engine, cluster: &Cluster) -> NodeLoad {
     let committer = &engine.committer;
     let uptime = clock::mono_now().since(engine.about.started);
     NodeLoad {
-        slots: u32::try_from(slots).unwrap_or(u32::from(SLOT_COUNT)),
+        slots: u32::try_from(slots).unwrap_or(u32::MAX),
         keys: counters.keys,
         checks: counters.grants.saturating_add(counters.denials),
         proxied: counts.proxied,

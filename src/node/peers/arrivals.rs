@@ -162,18 +162,11 @@ impl PeerNet {
         for turn in turns {
             self.ready.push_back(match turn {
                 Turn::Lost => PeerEvent::Lost { peer: node },
-                Turn::Begun { peer, session } => {
+                Turn::Begun { peer, .. } => {
                     add(&self.admission.counters.sessions);
-                    PeerEvent::Connected {
-                        peer,
-                        connection: session,
-                    }
+                    PeerEvent::Connected { peer }
                 }
-                Turn::Frame { session, frame } => PeerEvent::Frame {
-                    from: node,
-                    connection: session,
-                    frame,
-                },
+                Turn::Frame { frame, .. } => PeerEvent::Frame { from: node, frame },
             });
         }
         if changed {

@@ -110,6 +110,10 @@ pub(super) struct Greeted {
     pub(super) connection: Connection,
     /// The stream of the hello.
     pub(super) send: SendStream,
+    #[expect(
+        dead_code,
+        reason = "held: dropped, it would stop the other side's stream"
+    )]
     pub(super) receive: RecvStream,
     pub(super) welcome: PeerWelcome,
 }

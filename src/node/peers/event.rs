@@ -13,8 +13,6 @@ pub(crate) enum PeerEvent {
     Connected {
         /// Who, as it has said itself.
         peer: Identity,
-        /// Names the session; never used twice.
-        connection: u64,
     },
     /// The session with a peer has ended; what was on its way is lost, in both directions.
     Lost {
@@ -25,8 +23,6 @@ pub(crate) enum PeerEvent {
     Frame {
         /// Who.
         from: NodeId,
-        /// The session.
-        connection: u64,
         /// What.
         frame: PeerFrame,
     },

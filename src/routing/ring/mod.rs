@@ -92,6 +92,7 @@ impl Ring {
     }
 
     /// Who should own each slot, in the order of the slots; `None` if no node takes any.
+    #[cfg(test)]
     pub(crate) fn owners(&self) -> Option<Vec<NodeId>> {
         Slot::all().map(|slot| self.owner(slot)).collect()
     }

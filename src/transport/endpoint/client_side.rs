@@ -54,6 +54,7 @@ fn config(
 ///
 /// # Errors
 /// [`TransportError::Socket`].
+#[cfg(test)]
 pub(crate) fn client_endpoint(remote: SocketAddr) -> Result<Endpoint, TransportError> {
     client_endpoint_from(None, remote)
 }

@@ -5,9 +5,11 @@ mod client_side;
 mod server_side;
 mod settings;
 
+#[cfg(test)]
+pub(crate) use client_side::client_endpoint;
 #[cfg(feature = "server")]
 pub(crate) use client_side::peer_config;
-pub(crate) use client_side::{client_config, client_endpoint, client_endpoint_from};
+pub(crate) use client_side::{client_config, client_endpoint_from};
 #[cfg(feature = "server")]
 pub(crate) use server_side::{ServerSetup, bind};
 pub(crate) use settings::STREAMS_MAX;
