@@ -1,7 +1,7 @@
 //! The node's part in its cluster: the one thread that carries out what membership, ownership and
 //! policies want, and what the rest of the node sees of it.
 //!
-//! - [`birth`]: how a node becomes one of its cluster, and the thread.
+//! - [`mod@birth`]: how a node becomes one of its cluster, and the thread.
 //! - [`control`]: the loop; [`talk`] is what peers and operators say to it, [`members`] who they are,
 //!   [`effects`] what the ownership wants done.
 //! - [`pull`] and [`hold`]: the two ends of a slot's way from node to node.

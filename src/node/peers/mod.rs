@@ -10,7 +10,7 @@
 //! - [`Door`] is shared with the workers, whose endpoints take in what the others dial: it says who
 //!   is let in, and passes on what they send, by one bounded queue. When that is full, nothing more
 //!   is read.
-//! - [`Fetcher`] opens bulk streams from wherever they are needed.
+//! - A fetcher ([`bulk`]) opens bulk streams from wherever they are needed.
 //! - [`join()`] makes a node without a cluster one of a cluster.
 //!
 //! Who a peer is, is decided by its certificate: the name in it belongs to one node id, as the

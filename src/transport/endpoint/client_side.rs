@@ -47,19 +47,11 @@ fn config(
 }
 
 /// An endpoint on a free port from which `remote`, and others of its address family, can be
-/// reached. A node spreads connections over its runtimes by the client's port, so a client that
-/// wants to keep several of them busy needs several endpoints.
+/// reached; packets come from the address `from`, if it is of that family. A node spreads
+/// connections over its runtimes by the client's port, so a client that wants to keep several of
+/// them busy needs several endpoints.
 ///
 /// Must be called inside a tokio runtime, which drives it.
-///
-/// # Errors
-/// [`TransportError::Socket`].
-#[cfg(test)]
-pub(crate) fn client_endpoint(remote: SocketAddr) -> Result<Endpoint, TransportError> {
-    client_endpoint_from(None, remote)
-}
-
-/// As [`client_endpoint`]; packets come from the address `from`, if it is of the family of `remote`.
 ///
 /// # Errors
 /// [`TransportError::Socket`].
@@ -82,4 +74,10 @@ pub(crate) fn client_endpoint_from(
         Arc::new(TokioRuntime),
     )
     .map_err(|source| TransportError::Socket { address, source })
+}
+
+/// An endpoint that reaches `remote` from any address, for tests.
+#[cfg(test)]
+pub(crate) fn client_endpoint(remote: SocketAddr) -> Result<Endpoint, TransportError> {
+    client_endpoint_from(None, remote)
 }
