@@ -78,6 +78,12 @@ impl Layout {
     }
 }
 
+/// Whether there is no database at `path` yet, as far as names can tell.
+pub(crate) fn is_new(path: &Path) -> bool {
+    let content = Layout::of(path).content();
+    matches!(content, Ok(Content::Missing | Content::Empty))
+}
+
 fn names_in(dir: &Path) -> io::Result<Vec<String>> {
     let names: io::Result<Vec<String>> = std::fs::read_dir(dir)?
         .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))

@@ -22,7 +22,7 @@ pub(crate) mod memory;
 
 mod compaction;
 pub(crate) mod inspect;
-mod layout;
+pub(crate) mod layout;
 mod log_frames;
 mod meta;
 pub(crate) mod open;

@@ -250,12 +250,6 @@ impl RocksStore {
     }
 }
 
-/// Whether there is no database at `path` yet, as far as names can tell.
-pub(crate) fn is_new(path: &Path) -> bool {
-    let content = Layout::of(path).content();
-    matches!(content, Ok(Content::Missing | Content::Empty))
-}
-
 /// Whether the database must be made; fails if it must be but may not.
 fn must_create(layout: &Layout, create: bool) -> Result<bool, OpenError> {
     let path = layout.root.clone();

@@ -81,6 +81,20 @@ fn largest(mut files: Vec<PathBuf>) -> PathBuf {
     files.pop().unwrap()
 }
 
+/// The table file that holds the rows.
+fn rows_file(home: &Home) -> PathBuf {
+    let path = home.data().join("db");
+    let options = rocksdb::Options::default();
+    let families = rocksdb::DB::list_cf(&options, &path).unwrap();
+    let db = rocksdb::DB::open_cf_for_read_only(&options, &path, &families, false).unwrap();
+    let files = db.live_files().unwrap();
+    let rows = files
+        .iter()
+        .filter(|file| file.column_family_name == "state");
+    let file = rows.max_by_key(|file| file.size).unwrap();
+    path.join(file.name.trim_start_matches('/'))
+}
+
 fn edit(path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
     let mut bytes = fs::read(path).unwrap();
     change(&mut bytes);
@@ -161,7 +175,7 @@ async fn quarantines(home: &Home, node: &Node) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_flipped_byte_in_the_rows_costs_their_block_and_the_rest_is_remembered() {
     let home = in_tables().await;
-    let file = largest(with_extension(&home, "sst"));
+    let file = rows_file(&home);
     edit(&file, |bytes| {
         let middle = bytes.len() / 4;
         bytes[middle] ^= 1;
@@ -295,13 +309,13 @@ async fn a_directory_of_a_newer_format_is_refused_and_left_alone() {
         let options = rocksdb::Options::default();
         let families = rocksdb::DB::list_cf(&options, &path).unwrap();
         let db = rocksdb::DB::open_cf(&options, &path, &families).unwrap();
-        let value = 2u32.to_le_bytes();
+        let value = 3u32.to_le_bytes();
         let checksum = crc32fast::hash(&[b"format\0".as_slice(), &value].concat());
         let stored = [checksum.to_le_bytes(), value].concat();
         db.put_cf(db.cf_handle("meta").unwrap(), "format", stored)
             .unwrap();
     }
-    refuses(&home, &["has format 2", "run the newer version"]);
+    refuses(&home, &["has format 3", "run the newer version"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
@@ -321,7 +335,7 @@ async fn a_second_process_on_a_directory_is_refused_and_the_first_serves_on() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_damaged_block_is_told_at_every_start_and_frees_no_permit() {
     let home = in_tables().await;
-    let file = largest(with_extension(&home, "sst"));
+    let file = rows_file(&home);
     edit(&file, |bytes| {
         let middle = bytes.len() / 4;
         bytes[middle] ^= 1;

@@ -30,7 +30,7 @@ use crate::node::policy_sets::versioned::{META_NAME, VersionedSet};
 use crate::node::start::Birth;
 use crate::ownership::record::Register;
 use crate::ownership::{Ownership, Settings as OwnershipSettings};
-use crate::storage::open::is_new;
+use crate::storage::layout::is_new;
 use crate::transport::tls::Credentials;
 use crate::types::{BootCounter, NodeId, SLOT_COUNT, Slot, SlotRecord};
 

@@ -53,9 +53,15 @@ impl Disk {
     /// Takes all the space that is left, but for `spare` bytes.
     pub(crate) fn fill(&self, spare: u64) {
         let stat = rustix::fs::statvfs(self.path()).unwrap();
-        let filler = std::fs::File::create(self.filler()).unwrap();
+        let mut options = std::fs::File::options();
+        let filler = options.create(true).append(true).open(self.filler());
+        let filler = filler.unwrap();
+        let taken = filler.metadata().unwrap().len();
         let bytes = (stat.f_bavail * stat.f_frsize).saturating_sub(spare);
-        rustix::fs::fallocate(filler, rustix::fs::FallocateFlags::empty(), 0, bytes).unwrap();
+        if bytes > 0 {
+            let all = rustix::fs::FallocateFlags::empty();
+            rustix::fs::fallocate(filler, all, taken, bytes).unwrap();
+        }
     }
 
     /// Gives back what [`Disk::fill`] took.
