@@ -80,51 +80,123 @@ pub(super) enum Mode {
     Look,
 }
 
+/// What holds for all decisions of a batch.
+#[derive(Debug)]
+struct Moment {
+    now: SlotTime,
+    mode: Mode,
+    /// The storage failed: nothing is granted any more.
+    fenced: bool,
+    /// Since when the whole node is in quarantine.
+    quarantined: Option<SlotTime>,
+}
+
+impl Moment {
+    /// The table alone decides.
+    const fn is_plain(&self) -> bool {
+        !self.fenced && self.quarantined.is_none()
+    }
+}
+
 impl Engine {
     /// The slot clock now.
     pub(crate) fn now(&self) -> SlotTime {
         self.clock.read(clock::mono_now())
     }
 
-    /// Decides `asks` as one batch and appends one answer for each, in order.
+    /// Decides `asks` as one batch and appends one answer for each, in order. All states are on
+    /// their way from memory before the first is looked at.
     pub(super) fn batch(&self, asks: &[Ask<'_>], mode: Mode, answers: &mut Vec<Answer>) {
         let carried = self.carried(asks);
         let set = self.policies.current();
         let mut last_named = None;
-        let found: Vec<_> = asks
+        let found = asks.iter().enumerate().map(|(n, ask)| {
+            let found = self.find(&set, &carried, n, ask, &mut last_named)?;
+            self.table.prefetch(found.0.id);
+            Ok(found)
+        });
+        let found: Vec<_> = found.collect();
+        let moment = self.moment(mode, &set);
+        let near = |asked| match mode {
+            Mode::Count if moment.is_plain() => self.table.check_near(moment.now, asked),
+            Mode::Count | Mode::Look => None,
+        };
+        let near: Vec<_> = found
             .iter()
-            .enumerate()
-            .map(|(n, ask)| self.find(&set, &carried, n, ask, &mut last_named))
+            .map(|found| near(&found.as_ref().ok()?.0))
             .collect();
-        if self.fence.is_closed() {
-            answers.extend(found.into_iter().map(|found| self.fenced(found)));
-            return;
+        answers.extend(
+            found
+                .into_iter()
+                .zip(near)
+                .map(|(found, near)| match (found, near) {
+                    (Ok((asked, policy)), None) => self.decide(asked, policy, &moment),
+                    (Ok((asked, policy)), Some(outcome)) => {
+                        self.settle(outcome, asked, policy, &moment)
+                    }
+                    (Err(error), _) => self.refuse(error),
+                }),
+        );
+    }
+
+    /// Decides one check of a named policy.
+    pub(super) fn one(&self, policy: &str, key: &str, cost: u64) -> Answer {
+        let set = self.policies.current();
+        let found = set
+            .named(policy)
+            .and_then(|policy| Ok((self.asked(policy, key, cost)?, policy)));
+        match found {
+            Ok((asked, policy)) => self.decide(asked, policy, &self.moment(Mode::Count, &set)),
+            Err(error) => self.refuse(error),
         }
+    }
+
+    /// What holds for all decisions that are made now.
+    fn moment(&self, mode: Mode, set: &ActiveSet) -> Moment {
         let now = self.now();
-        if let Some(since) = self.quarantine(now, &set) {
-            answers.extend(
-                found
-                    .into_iter()
-                    .map(|found| self.all_quarantined(found, since, now, mode)),
-            );
-            return;
+        Moment {
+            now,
+            mode,
+            fenced: self.fence.is_closed(),
+            quarantined: self.quarantine(now, set),
         }
-        let asked: Vec<_> = found.iter().flatten().map(|(asked, _)| *asked).collect();
-        let mut outcomes = Vec::with_capacity(asked.len());
-        match mode {
-            Mode::Count => self.table.check(now, &asked, &mut outcomes),
-            Mode::Look => outcomes.extend(asked.iter().map(|asked| self.table.peek(now, asked))),
+    }
+
+    fn decide(&self, asked: Asked<'_>, policy: &ActivePolicy, moment: &Moment) -> Answer {
+        if moment.fenced {
+            return match policy.policy.on_failure {
+                OnFailure::Allow => self.without_counts(policy, 0),
+                OnFailure::Deny => self.refuse(WireError::StorageFailed),
+            };
         }
-        let mut outcomes = outcomes.into_iter();
-        for found in found {
-            answers.push(match (found, &mut outcomes) {
-                (Err(error), _) => self.refuse(error),
-                (Ok((asked, policy)), outcomes) => {
-                    let outcome = outcomes.next().unwrap_or(Outcome::Full);
-                    let outcome = self.settle_cold(outcome, asked, mode, now);
-                    self.answer(outcome, policy, mode)
-                }
-            });
+        if let Some(since) = moment.quarantined {
+            let left_ms = quarantine_left_ms(since, asked.limits, moment.now);
+            if left_ms > 0 {
+                return self.without_counts(policy, left_ms);
+            }
+        }
+        let outcome = self.ask(&asked, moment);
+        self.settle(outcome, asked, policy, moment)
+    }
+
+    /// The answer to an outcome, after a look into the store if need be.
+    fn settle(
+        &self,
+        mut outcome: Outcome,
+        asked: Asked<'_>,
+        policy: &ActivePolicy,
+        moment: &Moment,
+    ) -> Answer {
+        if let Outcome::Cold { .. } = outcome {
+            outcome = self.settle_cold(outcome, asked, moment);
+        }
+        self.answer(outcome, policy, moment.mode)
+    }
+
+    fn ask(&self, asked: &Asked<'_>, moment: &Moment) -> Outcome {
+        match moment.mode {
+            Mode::Count => self.table.check(moment.now, asked),
+            Mode::Look => self.table.peek(moment.now, asked),
         }
     }
 
@@ -189,25 +261,16 @@ impl Engine {
     }
 
     /// Reads the state of a cold outcome from the store and asks again.
-    fn settle_cold(
-        &self,
-        mut outcome: Outcome,
-        mut asked: Asked<'_>,
-        mode: Mode,
-        now: SlotTime,
-    ) -> Outcome {
+    fn settle_cold(&self, mut outcome: Outcome, mut asked: Asked<'_>, moment: &Moment) -> Outcome {
         for _ in 0..THAWS_MAX {
             let Outcome::Cold { evictions } = outcome else {
                 return outcome;
             };
-            asked.absent_at = match self.thaw(asked.id, evictions, now) {
+            asked.absent_at = match self.thaw(asked.id, evictions, moment.now) {
                 Ok(absent_at) => absent_at,
                 Err(NoRoom) => return Outcome::Full,
             };
-            outcome = match mode {
-                Mode::Count => self.table.check_one(now, &asked),
-                Mode::Look => self.table.peek(now, &asked),
-            };
+            outcome = self.ask(&asked, moment);
         }
         match outcome {
             Outcome::Cold { .. } => Outcome::Full,
@@ -318,39 +381,6 @@ impl Engine {
         Answer {
             decision: Ok(decision),
             wait: None,
-        }
-    }
-
-    fn fenced(&self, found: Result<(Asked<'_>, &ActivePolicy), WireError>) -> Answer {
-        match found {
-            Ok((_, policy)) if policy.policy.on_failure == OnFailure::Allow => {
-                self.without_counts(policy, 0)
-            }
-            Ok(_) => self.refuse(WireError::StorageFailed),
-            Err(error) => self.refuse(error),
-        }
-    }
-
-    fn all_quarantined(
-        &self,
-        found: Result<(Asked<'_>, &ActivePolicy), WireError>,
-        since: SlotTime,
-        now: SlotTime,
-        mode: Mode,
-    ) -> Answer {
-        match found {
-            Err(error) => self.refuse(error),
-            Ok((asked, policy)) => match quarantine_left_ms(since, asked.limits, now) {
-                0 => {
-                    let outcome = match mode {
-                        Mode::Count => self.table.check_one(now, &asked),
-                        Mode::Look => self.table.peek(now, &asked),
-                    };
-                    let outcome = self.settle_cold(outcome, asked, mode, now);
-                    self.answer(outcome, policy, mode)
-                }
-                left_ms => self.without_counts(policy, left_ms),
-            },
         }
     }
 

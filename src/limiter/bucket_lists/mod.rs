@@ -1,13 +1,16 @@
-//! The buckets of up to four limits in 40 bytes while they are few, in one vector when they are not.
+//! The buckets of up to four limits: in 40 bytes while they are few; when they are not, as a run
+//! with a ring if they are one limit's, else in one vector.
 //!
 //! Only a container: it keeps each limit's buckets in order of start and none with zero permits.
 //! What they mean is [`super::window`]'s and [`super::key_state`]'s.
 
 mod cell;
+mod run;
 
 use std::ops::Range;
 
 use cell::Cell;
+use run::{Gap, Head};
 
 use super::policy::LIMITS_MAX;
 use super::window::Bucket;
@@ -22,6 +25,10 @@ pub(super) enum BucketLists {
         base_ms: u64,
         cells: [Cell; INLINE],
     },
+    /// Of the first limit only; in as small a ring as holds them.
+    Run8(Head, Box<[Gap; 8]>),
+    Run32(Head, Box<[Gap; 32]>),
+    Run128(Head, Box<[Gap; Head::OLDER_MAX]>),
     /// Any number of cells.
     Boxed {
         lens: Lens,
@@ -29,7 +36,10 @@ pub(super) enum BucketLists {
         cells: Vec<Cell>,
     },
     /// Buckets that do not fit into cells: windows above 49 days, counts above four billion.
-    Wide { lens: Lens, buckets: Vec<Bucket> },
+    Wide {
+        lens: Lens,
+        buckets: Vec<Bucket>,
+    },
 }
 
 /// Number of buckets of each limit.
@@ -75,15 +85,18 @@ impl BucketLists {
         Self::pack(lens, all)
     }
 
-    pub(super) const fn lens(&self) -> &Lens {
+    const fn lens(&self) -> Lens {
         match self {
-            Self::Inline { lens, .. } | Self::Boxed { lens, .. } | Self::Wide { lens, .. } => lens,
+            Self::Inline { lens, .. } | Self::Boxed { lens, .. } | Self::Wide { lens, .. } => *lens,
+            Self::Run8(head, _) | Self::Run32(head, _) | Self::Run128(head, _) => {
+                [head.len(), 0, 0, 0]
+            }
         }
     }
 
     /// Whether there is no bucket at all.
     pub(super) fn is_empty(&self) -> bool {
-        *self.lens() == [0; LIMITS_MAX]
+        self.lens() == [0; LIMITS_MAX]
     }
 
     /// The buckets of the `n`th limit, in order of start.
@@ -93,15 +106,20 @@ impl BucketLists {
         let (base_ms, cells, wide) = self.slices();
         let cells = cells.get(places.clone()).unwrap_or(&[]).iter();
         let wide = wide.get(places).unwrap_or(&[]).iter();
+        let run = self.run().filter(|_| n == 0).into_iter();
         cells
             .map(move |cell| cell.bucket(base_ms))
             .chain(wide.copied())
+            .chain(run.flat_map(|(head, ring)| head.iter(ring)))
     }
 
     /// Permits in the buckets of the `n`th limit that start at `oldest` or later, and the start of
     /// its newest bucket: all that a decision needs, in one pass.
     #[inline]
     pub(super) fn sum_since(&self, n: usize, oldest: SlotTime) -> (u64, Option<SlotTime>) {
+        if let Some((head, ring)) = self.run().filter(|_| n == 0) {
+            return (head.sum_since(ring, oldest), Some(head.newest()));
+        }
         let (from, len) = self.range(n);
         let places = from..from.saturating_add(len);
         let (base_ms, cells, _) = self.slices();
@@ -125,19 +143,24 @@ impl BucketLists {
 
     /// Adds `permits` to the bucket of the `n`th limit that starts at `start`.
     pub(super) fn add(&mut self, n: usize, start: SlotTime, permits: u64) {
+        let bucket = Bucket { start, permits };
+        if let Some((head, ring)) = self.run_mut().filter(|_| n == 0)
+            && head.add(ring, bucket)
+        {
+            return;
+        }
         match self.find(n, start) {
-            Ok(at) => self.replace(at, self.permits_at(at).saturating_add(permits)),
-            Err(at) => self.insert(n, at, Bucket { start, permits }),
+            Ok((at, before)) => self.replace(at, before.saturating_add(permits)),
+            Err(at) => self.insert(n, at, bucket),
         }
     }
 
     /// Takes at most `permits` from the bucket of the `n`th limit that starts at `start`; returns
     /// how many.
     pub(super) fn subtract(&mut self, n: usize, start: SlotTime, permits: u64) -> u64 {
-        let Ok(at) = self.find(n, start) else {
+        let Ok((_, before)) = self.find(n, start) else {
             return 0;
         };
-        let before = self.permits_at(at);
         let taken = permits.min(before);
         self.set(
             n,
@@ -152,8 +175,8 @@ impl BucketLists {
     /// Sets the count of one bucket of the `n`th limit; 0 removes it.
     pub(super) fn set(&mut self, n: usize, bucket: Bucket) {
         match self.find(n, bucket.start) {
-            Ok(at) if bucket.permits == 0 => self.remove(n, at..at.saturating_add(1)),
-            Ok(at) => self.replace(at, bucket.permits),
+            Ok((at, _)) if bucket.permits == 0 => self.remove(n, at..at.saturating_add(1)),
+            Ok((at, _)) => self.replace(at, bucket.permits),
             Err(_) if bucket.permits == 0 => {}
             Err(at) => self.insert(n, at, bucket),
         }
@@ -161,6 +184,12 @@ impl BucketLists {
 
     /// Drops the buckets of the `n`th limit that start before `oldest`.
     pub(super) fn drop_before(&mut self, n: usize, oldest: SlotTime) {
+        if let Some((head, ring)) = self.run_mut().filter(|_| n == 0) {
+            if !head.drop_before(ring, oldest) {
+                *self = Self::new();
+            }
+            return;
+        }
         let dead = self
             .list(n)
             .take_while(|bucket| bucket.start < oldest)
@@ -171,16 +200,18 @@ impl BucketLists {
         }
     }
 
-    /// Where the newest bucket lies, if it is not inline: for prefetching.
-    pub(super) fn heap_hint(&self) -> Option<usize> {
+    /// Where on the heap the oldest bucket and the next to come are, if either is touched by a
+    /// change that drops buckets before `oldest` and opens one unless the newest starts at `newest`
+    /// or later.
+    #[inline]
+    pub(super) fn far(&self, oldest: SlotTime, newest: SlotTime) -> Option<[usize; 2]> {
         match self {
             Self::Inline { .. } => None,
-            Self::Boxed { cells, .. } => {
-                cells.last().map(|newest| std::ptr::from_ref(newest).addr())
-            }
-            Self::Wide { buckets, .. } => buckets
-                .last()
-                .map(|newest| std::ptr::from_ref(newest).addr()),
+            Self::Run8(head, ring) => head.far(&**ring, oldest, newest),
+            Self::Run32(head, ring) => head.far(&**ring, oldest, newest),
+            Self::Run128(head, ring) => head.far(&**ring, oldest, newest),
+            Self::Boxed { cells, .. } => Some([cells.as_ptr_range().end.addr(); 2]),
+            Self::Wide { buckets, .. } => Some([buckets.as_ptr_range().end.addr(); 2]),
         }
     }
 
@@ -188,6 +219,9 @@ impl BucketLists {
     pub(super) const fn heap_bytes(&self) -> usize {
         match self {
             Self::Inline { .. } => 0,
+            Self::Run8(..) => size_of::<[Gap; 8]>(),
+            Self::Run32(..) => size_of::<[Gap; 32]>(),
+            Self::Run128(..) => size_of::<[Gap; Head::OLDER_MAX]>(),
             Self::Boxed { cells, .. } => cells.capacity().saturating_mul(size_of::<Cell>()),
             Self::Wide { buckets, .. } => buckets.capacity().saturating_mul(size_of::<Bucket>()),
         }
@@ -200,8 +234,9 @@ impl BucketLists {
         (before, lens.get(n).map_or(0, |&len| usize::from(len)))
     }
 
-    /// The place of the bucket of the `n`th limit that starts at `start`, or where it would be.
-    fn find(&self, n: usize, start: SlotTime) -> Result<usize, usize> {
+    /// The place and the permits of the bucket of the `n`th limit that starts at `start`, or where
+    /// it would be.
+    fn find(&self, n: usize, start: SlotTime) -> Result<(usize, u64), usize> {
         let (from, len) = self.range(n);
         let mut at = from.saturating_add(len);
         for bucket in self.list(n).rev() {
@@ -210,7 +245,7 @@ impl BucketLists {
             }
             at = at.saturating_sub(1);
             if bucket.start == start {
-                return Ok(at);
+                return Ok((at, bucket.permits));
             }
         }
         Err(at)
@@ -228,29 +263,43 @@ impl BucketLists {
                 (*base_ms, cells.get(..len).unwrap_or(&[]), &[])
             }
             Self::Boxed { base_ms, cells, .. } => (*base_ms, cells, &[]),
+            Self::Run8(..) | Self::Run32(..) | Self::Run128(..) => (0, &[], &[]),
             Self::Wide { buckets, .. } => (0, &[], buckets),
         }
     }
 
-    fn permits_at(&self, at: usize) -> u64 {
-        let (_, cells, wide) = self.slices();
-        let of_cell = cells.get(at).map(|cell| u64::from(cell.permits));
-        of_cell
-            .or_else(|| wide.get(at).map(|bucket| bucket.permits))
-            .unwrap_or(0)
+    /// The run and its ring, if the buckets are kept so.
+    #[inline]
+    fn run(&self) -> Option<(&Head, &[Gap])> {
+        match self {
+            Self::Run8(head, ring) => Some((head, &**ring)),
+            Self::Run32(head, ring) => Some((head, &**ring)),
+            Self::Run128(head, ring) => Some((head, &**ring)),
+            Self::Inline { .. } | Self::Boxed { .. } | Self::Wide { .. } => None,
+        }
+    }
+
+    #[inline]
+    fn run_mut(&mut self) -> Option<(&mut Head, &mut [Gap])> {
+        match self {
+            Self::Run8(head, ring) => Some((head, &mut **ring)),
+            Self::Run32(head, ring) => Some((head, &mut **ring)),
+            Self::Run128(head, ring) => Some((head, &mut **ring)),
+            Self::Inline { .. } | Self::Boxed { .. } | Self::Wide { .. } => None,
+        }
     }
 
     fn replace(&mut self, at: usize, permits: u64) {
         let cells: &mut [Cell] = match self {
             Self::Inline { cells, .. } => cells,
             Self::Boxed { cells, .. } => cells,
-            Self::Wide { .. } => &mut [],
+            Self::Run8(..) | Self::Run32(..) | Self::Run128(..) | Self::Wide { .. } => &mut [],
         };
         if let (Some(cell), Ok(permits)) = (cells.get_mut(at), u32::try_from(permits)) {
             cell.permits = permits;
             return;
         }
-        self.edit(*self.lens(), |all| {
+        self.edit(self.lens(), |all| {
             if let Some(bucket) = all.get_mut(at) {
                 bucket.permits = permits;
             }
@@ -264,7 +313,7 @@ impl BucketLists {
             return self.merge(at.min(last), bucket);
         }
         let total = self.total();
-        let mut longer = *self.lens();
+        let mut longer = self.lens();
         if let Some(len) = longer.get_mut(n) {
             *len = len.saturating_add(1);
         }
@@ -297,7 +346,11 @@ impl BucketLists {
                     return;
                 }
             }
-            Self::Inline { .. } | Self::Wide { .. } => {}
+            Self::Inline { .. }
+            | Self::Run8(..)
+            | Self::Run32(..)
+            | Self::Run128(..)
+            | Self::Wide { .. } => {}
         }
         self.edit(longer, |all| all.insert(at.min(all.len()), bucket));
     }
@@ -305,7 +358,7 @@ impl BucketLists {
     /// Adds a bucket to the one at `at` of a full list, under the later start of the two: a count
     /// only ever moves to a later bucket.
     fn merge(&mut self, at: usize, bucket: Bucket) {
-        self.edit(*self.lens(), |all| {
+        self.edit(self.lens(), |all| {
             if let Some(place) = all.get_mut(at) {
                 place.start = place.start.max(bucket.start);
                 place.permits = place.permits.saturating_add(bucket.permits);
@@ -318,14 +371,23 @@ impl BucketLists {
         if places.end > total {
             return;
         }
-        if let Some(len) = self.lens_mut().get_mut(n) {
+        let mut shorter = self.lens();
+        if let Some(len) = shorter.get_mut(n) {
             *len = len.saturating_sub(u8::try_from(places.len()).unwrap_or(u8::MAX));
         }
         match self {
-            // What is left over behind the last cell is not looked at.
-            Self::Inline { cells, .. } => cells.copy_within(places.end..total, places.start),
-            Self::Boxed { cells, .. } => drop(cells.drain(places)),
-            Self::Wide { buckets, .. } => drop(buckets.drain(places)),
+            Self::Inline { cells, lens, .. } => {
+                // What is left over behind the last cell is not looked at.
+                cells.copy_within(places.end..total, places.start);
+                *lens = shorter;
+            }
+            Self::Boxed { cells, lens, .. } => {
+                drop(cells.drain(places));
+                *lens = shorter;
+            }
+            Self::Run8(..) | Self::Run32(..) | Self::Run128(..) | Self::Wide { .. } => {
+                self.edit(shorter, |all| drop(all.drain(places)));
+            }
         }
         if self.is_empty() {
             *self = Self::new();
@@ -334,9 +396,7 @@ impl BucketLists {
 
     /// Changes the buckets in their plain form, to as many as `lens` says.
     fn edit(&mut self, lens: Lens, change: impl FnOnce(&mut Vec<Bucket>)) {
-        let (base_ms, cells, wide) = self.slices();
-        let mut all: Vec<Bucket> = cells.iter().map(|cell| cell.bucket(base_ms)).collect();
-        all.extend_from_slice(wide);
+        let mut all: Vec<Bucket> = (0..LIMITS_MAX).flat_map(|n| self.list(n)).collect();
         change(&mut all);
         *self = Self::pack(lens, all);
     }
@@ -345,14 +405,14 @@ impl BucketLists {
         self.lens().iter().map(|&len| usize::from(len)).sum()
     }
 
-    const fn lens_mut(&mut self) -> &mut Lens {
-        match self {
-            Self::Inline { lens, .. } | Self::Boxed { lens, .. } | Self::Wide { lens, .. } => lens,
-        }
-    }
-
     /// The narrowest form that holds the buckets.
     fn pack(lens: Lens, buckets: Vec<Bucket>) -> Self {
+        if buckets.len() > INLINE
+            && buckets.len() == usize::from(lens[0])
+            && let Some(run) = Self::pack_run(&buckets)
+        {
+            return run;
+        }
         let base_ms = buckets
             .iter()
             .map(|bucket| bucket.start.as_ms())
@@ -380,6 +440,19 @@ impl BucketLists {
                 base_ms,
                 cells: boxed,
             },
+        }
+    }
+
+    /// As a run in the smallest ring that holds the buckets, if they fit into one.
+    fn pack_run(buckets: &[Bucket]) -> Option<Self> {
+        fn pack<const N: usize>(buckets: &[Bucket]) -> Option<(Head, Box<[Gap; N]>)> {
+            let mut ring = Box::new([Gap::default(); N]);
+            Some((Head::of(buckets, &mut *ring)?, ring))
+        }
+        match buckets.len() {
+            ..=9 => pack(buckets).map(|(head, ring)| Self::Run8(head, ring)),
+            ..=33 => pack(buckets).map(|(head, ring)| Self::Run32(head, ring)),
+            _ => pack(buckets).map(|(head, ring)| Self::Run128(head, ring)),
         }
     }
 }

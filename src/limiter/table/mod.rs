@@ -16,6 +16,7 @@ mod change;
 mod commit;
 mod decide;
 mod load;
+mod pages;
 mod prefetch;
 mod records;
 mod stripe;
