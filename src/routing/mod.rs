@@ -6,5 +6,6 @@
 #![warn(clippy::wildcard_enum_match_arm)]
 
 mod key_hash;
+mod sip13;
 
 pub(crate) use key_hash::KeyHasher;
