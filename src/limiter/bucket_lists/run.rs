@@ -7,7 +7,7 @@ use crate::types::SlotTime;
 
 /// What is kept of a run beside the ring of its older buckets, which every method is given.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Head {
+pub(in crate::limiter) struct Head {
     newest_ms: u64,
     newest_permits: u32,
     /// Permits of all buckets, the newest included.
@@ -22,7 +22,7 @@ pub(super) struct Head {
 
 /// An older bucket: its permits, and by how much the next newer one starts later.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Gap {
+pub(in crate::limiter) struct Gap {
     gap_ms: u32,
     permits: u32,
 }

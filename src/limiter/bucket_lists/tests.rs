@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
-use super::*;
+use super::BucketLists;
+use crate::limiter::policy::LIMITS_MAX;
+use crate::limiter::window::Bucket;
+use crate::types::SlotTime;
 
 #[derive(Debug, Clone)]
 enum Step {

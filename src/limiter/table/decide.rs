@@ -70,7 +70,9 @@ impl Table {
         let now = stripe.advance(now);
         let state = stripe.records.get(asked.id);
         if let Some(far) = state.and_then(|state| state.far(asked.limits, now)) {
-            far.map(prefetch);
+            for place in far {
+                prefetch(place);
+            }
             return None;
         }
         Some(self.decide(&mut stripe, asked, now))
