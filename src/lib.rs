@@ -68,6 +68,9 @@
 pub mod client;
 #[cfg(feature = "server")]
 pub mod config;
+#[cfg(all(feature = "internals", feature = "server"))]
+#[doc(hidden)]
+pub mod internals;
 pub mod limiter;
 #[cfg(feature = "server")]
 mod membership;

@@ -15,7 +15,7 @@ pub(crate) mod commit_record;
 mod key_state;
 pub mod policy;
 #[cfg(feature = "server")]
-mod reservation;
+pub(crate) mod reservation;
 #[cfg(feature = "server")]
 pub(crate) mod shape;
 #[cfg(feature = "server")]
