@@ -104,6 +104,7 @@ impl<S: Store + ?Sized> Shared<S> {
         let reached = self.tickets.committed().max(written);
         if reached > self.tickets.synced() {
             let half_way = HalfWay::new(&self.fence, Operation::Sync);
+            self.tickets.begin_sync();
             let synced = self.store.sync();
             half_way.done();
             synced.map_err(|error| self.fence.close(error))?;

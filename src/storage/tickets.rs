@@ -6,6 +6,9 @@
 //! next turn. There is no turn without an owner that will end it: whoever drops it, or drops a wait
 //! that was given it, passes it on.
 //!
+//! While a sync runs, waits for one take no turn: what they hold cannot leave before the next sync,
+//! so one commit at the end of this one takes them all.
+//!
 //! It knows no store and no thread, and its lock is a parameter, so that `shuttle` can run every
 //! line of it (see `tests/schedules.rs`).
 
@@ -60,6 +63,8 @@ pub(super) struct Tickets<G> {
 pub(super) struct Places {
     /// Somebody has the turn or has been given it.
     turn_is_out: bool,
+    /// A sync runs: only who waits for no sync is given a turn.
+    syncing: bool,
     /// Nothing will be committed any more.
     closed: bool,
     waits: Vec<Option<Place>>,
@@ -158,11 +163,20 @@ impl<G: Guarded<Places>> Tickets<G> {
         }
     }
 
+    /// Says that a sync begins, which [`Tickets::publish_synced`] or [`Tickets::close`] ends.
+    pub(super) fn begin_sync(&self) {
+        self.places.with(|places| places.syncing = true);
+    }
+
     /// Publishes that commits up to `number` are synced. `wake` is scratch space.
     pub(super) fn publish_synced(&self, number: u64, wake: &mut Vec<Waker>) {
         self.places.with(|places| {
             raise(&self.synced, number);
+            places.syncing = false;
             places.wake_reached(wake, |ticket, goal| self.is_reached(ticket, goal));
+            if !places.turn_is_out {
+                places.give_turn(self.committed(), wake);
+            }
         });
         wake_all(wake);
     }
@@ -212,13 +226,14 @@ impl Places {
         }
     }
 
-    /// Gives the turn to the longest wait whose ticket is above `committed`, or takes it back if
-    /// there is none, or nothing will be committed any more.
+    /// Gives the turn to the longest wait whose ticket is above `committed` and that no running sync
+    /// holds back, or takes it back if there is none, or nothing will be committed any more.
     fn give_turn(&mut self, committed: u64, wake: &mut Vec<Waker>) {
-        let closed = self.closed;
+        let (closed, syncing) = (self.closed, self.syncing);
         let waits = self.waits.iter_mut().flatten();
         let next = waits
             .filter(|place| !closed && place.ticket > committed)
+            .filter(|place| !syncing || place.goal == Goal::Committed)
             .min_by_key(|place| place.arrival);
         self.turn_is_out = next.is_some();
         if let Some(place) = next {
@@ -261,7 +276,8 @@ impl<'a, G: Guarded<Places>> Wait<'a, G> {
                 .place
                 .and_then(|at| places.waits.get(at)?.as_ref())
                 .is_some_and(|place| place.given_turn);
-            let free = !places.turn_is_out && tickets.committed() < self.ticket;
+            let held_back = places.syncing && self.goal == Goal::Synced;
+            let free = !places.turn_is_out && !held_back && tickets.committed() < self.ticket;
             let ends = reached || given || places.closed || free;
             if !ends {
                 self.register(places, waker);

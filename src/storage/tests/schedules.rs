@@ -111,6 +111,7 @@ impl World {
     fn sync_until_stopped(&self) {
         while self.calls.next() {
             let committed = self.tickets.committed();
+            self.tickets.begin_sync();
             let length = self.journal.lock().unwrap().len();
             *self.synced.lock().unwrap() = length;
             self.tickets.publish_synced(committed, &mut Vec::new());
