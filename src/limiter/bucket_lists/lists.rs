@@ -86,6 +86,20 @@ impl BucketLists {
             .chain(run.flat_map(|(head, ring)| head.iter(ring)))
     }
 
+    /// The buckets of the `n`th limit that start at `first` or later, in order of start.
+    pub(in crate::limiter) fn list_since(
+        &self,
+        n: usize,
+        first: SlotTime,
+    ) -> impl Iterator<Item = Bucket> + Clone + '_ {
+        let run = self.run().filter(|_| n == 0);
+        let others = run.is_none().then(|| self.list(n));
+        let others = others.into_iter().flatten();
+        run.into_iter()
+            .flat_map(move |(head, ring)| head.iter_since(ring, first))
+            .chain(others.skip_while(move |bucket| bucket.start < first))
+    }
+
     /// Permits in the buckets of the `n`th limit that start at `oldest` or later, and the start of
     /// its newest bucket: all that a decision needs, in one pass.
     #[inline]

@@ -154,6 +154,19 @@ impl Head {
         }
     }
 
+    /// The buckets that start at `first` or later, in order of start, found from the newest back.
+    pub(super) fn iter_since<'a>(&self, ring: &'a [Gap], first: SlotTime) -> Iter<'a> {
+        let mut back = self.iter(ring);
+        let mut since = Iter {
+            next: self.len(),
+            ..back.clone()
+        };
+        while let Some(bucket) = back.next_back().filter(|bucket| bucket.start >= first) {
+            (since.next, since.next_ms) = (back.end, bucket.start.as_ms());
+        }
+        since
+    }
+
     const fn oldest_ms(&self) -> u64 {
         self.newest_ms.saturating_sub(self.reach_ms as u64)
     }

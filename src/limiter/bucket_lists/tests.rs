@@ -91,6 +91,8 @@ proptest! {
             prop_assert!(lists.list(0).map(held).eq(model.iter().map(|(s, p)| (*s, *p))));
             prop_assert!(lists.list(0).rev().map(held).eq(model.iter().rev().map(|(s, p)| (*s, *p))));
             let (since, all) = (now.saturating_sub(window / 2), lists.sum_since(0, SlotTime::ZERO).0);
+            let changed = lists.list_since(0, SlotTime::from_ms(since)).map(held);
+            prop_assert!(changed.eq(model.range(since..).map(|(s, p)| (*s, *p))));
             let sum: u64 = model.range(since..).map(|(_, permits)| *permits).sum();
             prop_assert_eq!(lists.sum_since(0, SlotTime::from_ms(since)).0, sum);
             prop_assert_eq!(all, model.values().sum::<u64>());

@@ -219,6 +219,15 @@ impl KeyState {
         self.lists.list(n)
     }
 
+    /// The buckets of the `n`th limit that start at `first` or later, in order of start.
+    pub(crate) fn buckets_since(
+        &self,
+        n: usize,
+        first: SlotTime,
+    ) -> impl Iterator<Item = Bucket> + Clone + '_ {
+        self.lists.list_since(n, first)
+    }
+
     /// When nothing in the state counts any more under `shape`, its own.
     pub(crate) fn expires_at(&self, shape: &Shape) -> SlotTime {
         let newest_of = |n| self.buckets(n).next_back();
