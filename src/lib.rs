@@ -88,7 +88,7 @@
 pub mod client;
 #[cfg(feature = "server")]
 pub mod config;
-#[cfg(feature = "internals")]
+#[cfg(all(feature = "internals", feature = "server"))]
 #[doc(hidden)]
 pub mod internals;
 pub mod limiter;

@@ -11,9 +11,9 @@ use super::node::NodeConfig;
 use super::node_file::{Origin, count};
 use super::reader::{Found, Reader, Table};
 
-/// Bounds of `weight`. The ring holds 256 places for each unit, so that 100 is the most that keeps
-/// it small; more than a hundred times another machine is a slip of the pen anyhow.
-const WEIGHT: RangeInclusive<u64> = 1..=100;
+/// Bounds of `weight`. The ring has 1024 points for each unit; with 16 that of a hundred such nodes
+/// has 1.6 million, and more would be slow to make.
+const WEIGHT: RangeInclusive<u64> = 1..=16;
 
 /// Bounds of `hand_off_bytes_per_second`: below it a hand-off takes hours.
 const HAND_OFF_BYTES: RangeInclusive<u64> = 64 << 10..=16 << 30;
@@ -35,7 +35,7 @@ pub struct ClusterConfig {
     /// `advertise`: where other nodes and clients reach this node, as `host:port`. `None`, the
     /// default: `listen`, if that is one address; see [`NodeConfig::advertised`].
     pub advertise: Option<String>,
-    /// `weight`: the node's share of the slots against the others', 1 to 100. Default 1: equal
+    /// `weight`: the node's share of the slots against the others', 1 to 16. Default 1: equal
     /// shares, and the smallest ring.
     pub weight: u32,
     /// `hand_off_bytes_per_second`: most bytes of state that the node sends a second while slots

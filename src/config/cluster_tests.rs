@@ -36,7 +36,7 @@ fn every_mistake_of_the_table_is_told_where_it_stands() {
         ]),
         ("[cluster]\njoin = \"a:1\"\nweight = 0", vec![
             "2:8: `join` must be an array of strings, not a string | one address is written `join = [\"…\"]`".to_owned(),
-            "3:10: `weight` is 0; it must be from 1 to 100 | -".to_owned(),
+            "3:10: `weight` is 0; it must be from 1 to 16 | -".to_owned(),
         ]),
         ("join = [\"a:1\"]\n[cluster]\nwieght = 2", vec![
             "1:1: `join` is not a key at the top of this file | `join` belongs in [cluster]".to_owned(),
@@ -173,14 +173,14 @@ fn flags_are_checked_as_keys_are() {
     let said = load(true, |overrides| {
         overrides.join = Some(vec!["limits-2".into()]);
         overrides.advertise = Some("[::]:7400".into());
-        overrides.weight = Some(101);
+        overrides.weight = Some(17);
     });
     let said = said.unwrap_err();
     assert_eq!(said.len(), 3, "{said:?}");
     for (said, expected) in said.iter().zip([
         "--join: `join` has \"limits-2\" without a port",
         "--advertise: \"[::]:7400\" in `advertise` leads nobody",
-        "--weight: the weight is 101; it must be from 1 to 100",
+        "--weight: the weight is 17; it must be from 1 to 16",
     ]) {
         assert!(said.starts_with(expected), "{said}");
     }

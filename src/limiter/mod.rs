@@ -17,7 +17,7 @@ pub(crate) mod installed;
 mod key_state;
 pub mod policy;
 #[cfg(feature = "server")]
-mod reservation;
+pub(crate) mod reservation;
 #[cfg(feature = "server")]
 pub(crate) mod shape;
 #[cfg(feature = "server")]

@@ -23,12 +23,16 @@ pub struct Bucket {
 
 /// The start of the bucket that a grant at `now` falls into.
 pub fn bucket_of(limit: Limit, now: SlotTime) -> SlotTime {
-    floor(now.as_ms(), limit.bucket_ms())
+    let into_ms = now.as_ms().checked_rem(limit.bucket_ms()).unwrap_or(0);
+    now.minus_ms(into_ms)
 }
 
-/// The start of the oldest bucket that still counts at `now`.
+/// A bucket counts at `now` if it starts here or later: the least time whose next multiple of the
+/// bucket's width is the start of the oldest one that counts, which needs no division.
 pub fn oldest_counting(limit: Limit, now: SlotTime) -> SlotTime {
-    floor(now.minus_ms(limit.window_ms()).as_ms(), limit.bucket_ms())
+    let width_ms = limit.bucket_ms();
+    now.minus_ms(limit.window_ms())
+        .minus_ms(width_ms.saturating_sub(1))
 }
 
 /// The first time at which the bucket that starts at `start` no longer counts.
@@ -41,16 +45,13 @@ pub fn used(limit: Limit, buckets: impl Iterator<Item = Bucket>, now: SlotTime) 
     counting(limit, buckets, now).fold(0, |sum, bucket| sum.saturating_add(bucket.permits))
 }
 
-/// Time from `now` until a request of `cost` passes if nothing else is granted; 0 if it passes at
-/// once. `cost` must not exceed the limit.
+/// Time from `now` until so many buckets have left that `excess` permits more have room.
 pub fn retry_after_ms(
     limit: Limit,
-    buckets: impl Iterator<Item = Bucket> + Clone,
-    cost: u64,
+    buckets: impl Iterator<Item = Bucket>,
+    mut excess: u64,
     now: SlotTime,
 ) -> u64 {
-    let room = limit.permits().saturating_sub(cost);
-    let mut excess = used(limit, buckets.clone(), now).saturating_sub(room);
     let mut wait_until = now;
     for bucket in counting(limit, buckets, now) {
         if excess == 0 {
@@ -77,9 +78,4 @@ pub fn counting(
 ) -> impl Iterator<Item = Bucket> {
     let oldest = oldest_counting(limit, now);
     buckets.skip_while(move |bucket| bucket.start < oldest)
-}
-
-fn floor(ms: u64, width_ms: u64) -> SlotTime {
-    let into = ms.checked_rem(width_ms).unwrap_or(0);
-    SlotTime::from_ms(ms.saturating_sub(into))
 }

@@ -26,8 +26,8 @@ pub(crate) const ADDRESSES_MAX: usize = 4;
 /// Longest name of a certificate or zone.
 pub(crate) const NAME_BYTES_MAX: usize = 64;
 
-/// Greatest weight of a node.
-pub(crate) const WEIGHT_MAX: u32 = 100;
+/// Greatest weight of a node; the ring has many points for each unit.
+pub(crate) const WEIGHT_MAX: u32 = 16;
 
 /// Seed of the digest, so that it is no other hash by accident.
 const DIGEST_SEED: u64 = 0x726f_7374_6572_0001;

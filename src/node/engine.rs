@@ -10,9 +10,9 @@ use super::journal::Journal;
 use super::policies::{ActivePolicy, ActiveSet, Policies};
 use super::upkeep::Upkeep;
 use crate::limiter::policy::{Durability, OnFailure};
-use crate::limiter::table::{Asked, Outcome, Table, Thawed, quarantine_left_ms};
+use crate::limiter::table::{Asked, Outcome, Table, Thawed};
 use crate::limiter::{SlotClock, SlotClocks, real_ms};
-use crate::protocol::client::{Ask, PolicyRef, WireDecision, WireSource};
+use crate::protocol::client::{WireDecision, WireSource};
 use crate::protocol::error::WireError;
 pub(super) use crate::server::Mode;
 use crate::server::{Answer, Wait};
@@ -21,10 +21,6 @@ use crate::storage::fence::{Fence, StorageFailed};
 use crate::storage::replace::RowTurn;
 use crate::storage::store::Store;
 use crate::types::{MonoTime, NodeId, Slot, SlotTime, StateId, check_key};
-
-/// How often a question about an evicted state is asked again before the caller is turned away:
-/// each time another eviction in its stripe came between reading and asking.
-const THAWS_MAX: usize = 4;
 
 /// When a caller whose key found no room should come back.
 pub(super) const NO_ROOM_RETRY_MS: u32 = 100;
@@ -90,75 +86,6 @@ impl Engine {
         self.clock.read(clock::mono_now())
     }
 
-    /// Decides `asks` as one batch and appends one answer for each, in order. Returns the places of
-    /// those whose slots are not served here: their answers stand for nothing.
-    pub(super) fn batch(
-        &self,
-        asks: &[Ask<'_>],
-        mode: Mode,
-        answers: &mut Vec<Answer>,
-    ) -> Vec<usize> {
-        let carried = self.carried(asks);
-        let set = self.policies.current();
-        let mut last_named = None;
-        let found: Vec<_> = asks
-            .iter()
-            .enumerate()
-            .map(|(n, ask)| self.find(&set, &carried, n, ask, &mut last_named))
-            .collect();
-        let now = self.now();
-        if self.fence.is_closed() {
-            return self.each_served(found, answers, |found| self.fenced(found));
-        }
-        if let Some(since) = self.quarantine(now, &set) {
-            return self.each_served(found, answers, |found| {
-                self.all_quarantined(found, since, now, mode)
-            });
-        }
-        let asked: Vec<_> = found.iter().flatten().map(|(asked, _)| *asked).collect();
-        let mut outcomes = Vec::with_capacity(asked.len());
-        match mode {
-            Mode::Count => self.table.check(now, &asked, &mut outcomes),
-            Mode::Look => outcomes.extend(asked.iter().map(|asked| self.table.peek(now, asked))),
-        }
-        let mut outcomes = outcomes.into_iter();
-        let mut elsewhere = Vec::new();
-        for (n, found) in found.into_iter().enumerate() {
-            answers.push(match found {
-                Err(error) => self.refuse(error),
-                Ok((asked, policy)) => {
-                    let outcome = outcomes.next().unwrap_or(Outcome::Full);
-                    let outcome = self.settle_cold(outcome, asked, mode, now);
-                    if outcome == Outcome::NotServed {
-                        elsewhere.push(n);
-                    }
-                    self.answer(outcome, policy, mode)
-                }
-            });
-        }
-        elsewhere
-    }
-
-    /// Answers each check whose slot is served here by `answer`; returns the places of the others.
-    fn each_served<'a>(
-        &self,
-        found: Vec<Result<(Asked<'a>, &'a ActivePolicy), WireError>>,
-        answers: &mut Vec<Answer>,
-        answer: impl Fn(Result<(Asked<'a>, &'a ActivePolicy), WireError>) -> Answer,
-    ) -> Vec<usize> {
-        let mut elsewhere = Vec::new();
-        for (n, found) in found.into_iter().enumerate() {
-            answers.push(match &found {
-                Ok((asked, _)) if !self.serves(asked.id.slot()) => {
-                    elsewhere.push(n);
-                    not_here()
-                }
-                Ok(_) | Err(_) => answer(found),
-            });
-        }
-        elsewhere
-    }
-
     /// Whether the slot was served here a moment ago. What counts is what the table says under its
     /// lock.
     pub(super) fn serves(&self, slot: Slot) -> bool {
@@ -168,42 +95,6 @@ impl Engine {
     /// The slot of a key.
     pub(crate) fn slot_of(&self, key: &str) -> Slot {
         self.policies.hasher().key(key).slot()
-    }
-
-    /// The policies that requests of a batch bring along, by their place in it.
-    fn carried(&self, asks: &[Ask<'_>]) -> Vec<(usize, Result<Arc<ActivePolicy>, WireError>)> {
-        let carried = asks
-            .iter()
-            .enumerate()
-            .filter_map(|(n, ask)| match &ask.target.policy {
-                PolicyRef::Named(_) => None,
-                PolicyRef::Carried { name, limits } => {
-                    Some((n, self.policies.carried(name, limits, &self.table.shapes)))
-                }
-            });
-        carried.collect()
-    }
-
-    fn find<'a>(
-        &self,
-        set: &'a ActiveSet,
-        carried: &'a [(usize, Result<Arc<ActivePolicy>, WireError>)],
-        n: usize,
-        ask: &Ask<'_>,
-        last_named: &mut Option<&'a ActivePolicy>,
-    ) -> Result<(Asked<'a>, &'a ActivePolicy), WireError> {
-        let policy = match &ask.target.policy {
-            // Most batches name one policy only.
-            PolicyRef::Named(name) => match *last_named {
-                Some(policy) if policy.name == *name => policy,
-                _ => last_named.insert(set.named(name)?),
-            },
-            PolicyRef::Carried { .. } => match carried.binary_search_by_key(&n, |(n, _)| *n) {
-                Ok(at) => carried[at].1.as_ref().map_err(WireError::clone)?,
-                Err(_) => return Err(WireError::RequestLimitsOff),
-            },
-        };
-        Ok((self.asked(policy, ask.target.key, ask.cost)?, policy))
     }
 
     /// The question about a key's state under a policy.
@@ -228,33 +119,6 @@ impl Engine {
     /// The name of a key's state under a policy.
     pub(super) fn state_id(&self, policy: &ActivePolicy, key: &str) -> StateId {
         self.policies.hasher().key(key).state_id(policy.hash)
-    }
-
-    /// Reads the state of a cold outcome from the store and asks again.
-    fn settle_cold(
-        &self,
-        mut outcome: Outcome,
-        mut asked: Asked<'_>,
-        mode: Mode,
-        now: SlotTime,
-    ) -> Outcome {
-        for _ in 0..THAWS_MAX {
-            let Outcome::Cold { evictions } = outcome else {
-                return outcome;
-            };
-            asked.absent_at = match self.thaw(asked.id, evictions, now) {
-                Ok(absent_at) => absent_at,
-                Err(NoRoom) => return Outcome::Full,
-            };
-            outcome = match mode {
-                Mode::Count => self.table.check_one(now, &asked),
-                Mode::Look => self.table.peek(now, &asked),
-            };
-        }
-        match outcome {
-            Outcome::Cold { .. } => Outcome::Full,
-            settled => settled,
-        }
     }
 
     /// Brings an evicted state back from the store; says if there is none. A row that cannot be
@@ -330,7 +194,7 @@ impl Engine {
         }
     }
 
-    fn refuse(&self, error: WireError) -> Answer {
+    pub(super) fn refuse(&self, error: WireError) -> Answer {
         Counts::add(&self.counts.errors);
         Answer {
             decision: Err(error),
@@ -364,39 +228,6 @@ impl Engine {
         }
     }
 
-    fn fenced(&self, found: Result<(Asked<'_>, &ActivePolicy), WireError>) -> Answer {
-        match found {
-            Ok((_, policy)) if policy.policy.on_failure == OnFailure::Allow => {
-                self.without_counts(policy, 0)
-            }
-            Ok(_) => self.refuse(WireError::StorageFailed),
-            Err(error) => self.refuse(error),
-        }
-    }
-
-    fn all_quarantined(
-        &self,
-        found: Result<(Asked<'_>, &ActivePolicy), WireError>,
-        since: SlotTime,
-        now: SlotTime,
-        mode: Mode,
-    ) -> Answer {
-        match found {
-            Err(error) => self.refuse(error),
-            Ok((asked, policy)) => match quarantine_left_ms(since, asked.limits, now) {
-                0 => {
-                    let outcome = match mode {
-                        Mode::Count => self.table.check_one(now, &asked),
-                        Mode::Look => self.table.peek(now, &asked),
-                    };
-                    let outcome = self.settle_cold(outcome, asked, mode, now);
-                    self.answer(outcome, policy, mode)
-                }
-                left_ms => self.without_counts(policy, left_ms),
-            },
-        }
-    }
-
     /// Since when the whole node is in quarantine; ends it once the longest window has passed.
     pub(super) fn quarantine(&self, now: SlotTime, set: &ActiveSet) -> Option<SlotTime> {
         let since = self.quarantined_since.load(Ordering::Acquire);
@@ -419,7 +250,7 @@ impl Engine {
 }
 
 /// Stands where a check is decided elsewhere.
-const fn not_here() -> Answer {
+pub(super) const fn not_here() -> Answer {
     Answer {
         decision: Err(WireError::Unavailable),
         wait: None,

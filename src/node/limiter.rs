@@ -13,7 +13,7 @@ use crate::config::AfterPowerLoss;
 use crate::limiter::policy::PolicySet;
 use crate::protocol::client::{Ask, PolicyRef, RequestBody, ResponseBody, Target};
 use crate::protocol::error::WireError;
-use crate::server::{Answer, Mode, Wait};
+use crate::server::{Mode, Wait};
 use crate::types::{Decision, Grant};
 
 /// How a [`Limiter`] is to run.
@@ -136,11 +136,11 @@ impl Limiter {
     /// # Errors
     /// [`CheckError`]; after `StorageFailed` the grant may have been counted.
     pub async fn check(&self, policy: &str, key: &str, cost: u64) -> Result<Decision, CheckError> {
-        let answers = self.check_many(&[(policy, key, cost)]).await;
-        answers
-            .into_iter()
-            .next()
-            .unwrap_or(Err(CheckError::Unavailable))
+        let answer = self.engine.one(policy, key, cost);
+        if let Some(wait) = answer.wait {
+            Local::kept(&*self.engine, wait).await?;
+        }
+        Ok(answer.decision?.decision(cost))
     }
 
     /// Decides several requests, each by itself, as one batch: several times as fast as one by
@@ -163,26 +163,13 @@ impl Limiter {
             Some(wait) => Local::kept(&*self.engine, wait).await,
             None => Ok(()),
         };
-        let decisions = answers
-            .iter()
-            .zip(&asks)
-            .map(|(answer, ask)| match (&kept, answer) {
-                (Err(error), Answer { wait: Some(_), .. })
-                | (
-                    _,
-                    Answer {
-                        decision: Err(error),
-                        ..
-                    },
-                ) => Err(error.clone()),
-                (
-                    _,
-                    Answer {
-                        decision: Ok(decision),
-                        ..
-                    },
-                ) => Ok(decision.decision(ask.cost)),
-            });
+        let decided = answers.into_iter().zip(requests);
+        let decisions = decided.map(|(answer, (_, _, cost))| {
+            if answer.wait.is_some() {
+                kept.clone()?;
+            }
+            Ok(answer.decision?.decision(*cost))
+        });
         decisions.collect()
     }
 

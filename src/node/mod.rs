@@ -3,6 +3,7 @@
 
 pub mod clock;
 
+mod batch;
 mod cluster;
 mod data_dir;
 mod engine;

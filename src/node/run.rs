@@ -45,7 +45,7 @@ pub struct NodeOptions {
     /// Where other nodes and clients reach this node, as `host:port`. `None`, the default: the
     /// address it listens on; if that is unspecified, no other node can join.
     pub advertise: Option<String>,
-    /// Its share of the slots against the others', 1 to 100. Default 1.
+    /// Its share of the slots against the others', 1 to 16. Default 1.
     pub weight: u32,
     /// How long a stopping node hands its slots to others, at most. Default 30 s.
     pub drain_timeout: Duration,

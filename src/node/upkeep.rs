@@ -110,6 +110,7 @@ fn run(engine: &Engine, checkpoints: Checkpoints) {
         }
         if wanted.room || tick.is_multiple_of(TICKS_PER_SWEEP) {
             engine.table.sweep(engine.now());
+            engine.table.settle_pages();
         }
         if !engine.about.keeps || engine.fence.is_closed() {
             continue;

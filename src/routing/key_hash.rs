@@ -2,33 +2,35 @@
 //! 2012), to 128 and 64 bits. Keyed, so that nobody outside can choose keys that collide, and so
 //! that a disk tells nothing about the keys that were limited.
 
-use siphasher::sip128::{Hasher128, SipHasher13};
 use std::hash::Hasher;
 
+use siphasher::sip128::{Hasher128, SipHasher13};
+
+use super::sip13::Sip13;
 use crate::types::KeyHash;
 
 /// Hashes under one secret.
 #[derive(Clone)]
 pub(crate) struct KeyHasher {
-    keys: SipHasher13,
+    keys: Sip13,
     policies: SipHasher13,
 }
 
 impl KeyHasher {
     /// A hasher under `secret`.
     pub(crate) fn new(secret: &[u8; 16]) -> Self {
-        let keys = SipHasher13::new_with_key(secret);
-        let mut policies = keys;
+        let mut policies = SipHasher13::new_with_key(secret);
         policies.write(b"policy\0");
-        Self { keys, policies }
+        Self {
+            keys: Sip13::new(secret),
+            policies,
+        }
     }
 
     /// The hash of a key.
     #[inline]
     pub(crate) fn key(&self, key: &str) -> KeyHash {
-        let mut hasher = self.keys;
-        hasher.write(key.as_bytes());
-        KeyHash(hasher.finish128().as_u128())
+        KeyHash(self.keys.hash(key.as_bytes()))
     }
 
     /// The hash of a policy's name.

@@ -14,6 +14,7 @@ mod key_hash;
 pub(crate) mod ring;
 #[cfg(feature = "server")]
 pub(crate) mod router;
+mod sip13;
 #[cfg(feature = "server")]
 pub(crate) mod slot_map;
 

@@ -145,7 +145,7 @@ impl Ledger {
             };
             for (place, &limit) in newest.limits.as_slice().iter().enumerate() {
                 let oldest = oldest_counting(limit, state.clock);
-                let in_window = |it: &&Granted| it.at_slot >= oldest;
+                let in_window = |it: &&Granted| bucket_of(limit, it.at_slot) >= oldest;
                 let mut due: BTreeMap<SlotTime, u64> = BTreeMap::new();
                 let all = self.newest_first(key).take_while(in_window);
                 for granted in all.filter(counted) {

@@ -12,6 +12,9 @@ impl SlotTime {
     /// The clock's beginning.
     pub const ZERO: Self = Self(0);
 
+    /// The last time that can be told.
+    pub const MAX: Self = Self(u64::MAX);
+
     /// The time `ms` milliseconds after the clock's beginning.
     pub const fn from_ms(ms: u64) -> Self {
         Self(ms)

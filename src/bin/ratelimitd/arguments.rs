@@ -80,7 +80,7 @@ pub(crate) struct Serve {
     /// Be reached by clients and other nodes at this host:port [default: what --listen says]
     #[arg(long, value_name = "ADDR")]
     pub(crate) advertise: Option<String>,
-    /// Own this share of the slots against the other nodes' weights, 1 to 100 [default: 1]
+    /// Own this share of the slots against the other nodes' weights, 1 to 16 [default: 1]
     #[arg(long, value_name = "N")]
     pub(crate) weight: Option<u32>,
     /// Answer clients that have no certificate

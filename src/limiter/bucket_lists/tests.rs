@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
-use super::*;
+use super::BucketLists;
+use crate::limiter::policy::LIMITS_MAX;
+use crate::limiter::window::Bucket;
+use crate::types::SlotTime;
 
 #[derive(Debug, Clone)]
 enum Step {
@@ -14,11 +17,12 @@ enum Step {
     DropBefore(usize, u64),
 }
 
-fn step() -> impl Strategy<Value = Step> {
+fn step(lists: usize) -> impl Strategy<Value = Step> {
     // Near each other, weeks apart, and further than a cell can say.
-    let start = || prop_oneof![20 => 0..30u64, 2 => 0..5_000_000_000u64, 1 => any::<u64>()];
+    let start =
+        || prop_oneof![20 => 0..30u64, 5 => 0..300u64, 2 => 0..5_000_000_000u64, 1 => any::<u64>()];
     let permits = || prop_oneof![20 => 0..9u64, 1 => any::<u64>()];
-    let list = || 0..LIMITS_MAX;
+    let list = move || 0..lists;
     prop_oneof![
         6 => (list(), start(), permits()).prop_map(|(n, s, p)| Step::Add(n, s, p.max(1))),
         2 => (list(), start(), permits()).prop_map(|(n, s, p)| Step::Set(n, s, p)),
@@ -29,7 +33,10 @@ fn step() -> impl Strategy<Value = Step> {
 
 proptest! {
     #[test]
-    fn they_hold_what_maps_hold(steps in prop::collection::vec(step(), 1..200)) {
+    fn they_hold_what_maps_hold(
+        // Of one list they may become a run, of several not.
+        steps in (1..=LIMITS_MAX).prop_flat_map(|lists| prop::collection::vec(step(lists), 1..200)),
+    ) {
         let mut lists = BucketLists::new();
         let mut model: [BTreeMap<u64, u64>; LIMITS_MAX] = Default::default();
         for step in steps {
@@ -63,6 +70,32 @@ proptest! {
                 let newest = map.keys().last().map(|start| SlotTime::from_ms(*start));
                 prop_assert_eq!(lists.sum_since(n, SlotTime::from_ms(oldest)), (sum, newest));
             }
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_run_holds_what_a_map_holds(
+        steps in prop::collection::vec((1..4u64, 1..9u64, 0..200u64), 1..600),
+    ) {
+        let (mut lists, mut model, mut now) = (BucketLists::new(), BTreeMap::new(), 0);
+        for (wait, permits, window) in steps {
+            now += wait;
+            let oldest = now.saturating_sub(window);
+            lists.drop_before(0, SlotTime::from_ms(oldest));
+            lists.add(0, SlotTime::from_ms(now), permits);
+            model.retain(|at, _| *at >= oldest);
+            model.insert(now, permits);
+            let held = |bucket: Bucket| (bucket.start.as_ms(), bucket.permits);
+            prop_assert!(lists.list(0).map(held).eq(model.iter().map(|(s, p)| (*s, *p))));
+            prop_assert!(lists.list(0).rev().map(held).eq(model.iter().rev().map(|(s, p)| (*s, *p))));
+            let (since, all) = (now.saturating_sub(window / 2), lists.sum_since(0, SlotTime::ZERO).0);
+            let changed = lists.list_since(0, SlotTime::from_ms(since)).map(held);
+            prop_assert!(changed.eq(model.range(since..).map(|(s, p)| (*s, *p))));
+            let sum: u64 = model.range(since..).map(|(_, permits)| *permits).sum();
+            prop_assert_eq!(lists.sum_since(0, SlotTime::from_ms(since)).0, sum);
+            prop_assert_eq!(all, model.values().sum::<u64>());
         }
     }
 }

@@ -153,9 +153,7 @@ pub(super) fn put_body(out: &mut Vec<u8>, state: &KeyState, shape: &Shape, since
         let first = since
             .as_ms()
             .saturating_sub(span.bucket_ms.saturating_sub(1));
-        let changed = state
-            .buckets(n)
-            .skip_while(|bucket| bucket.start.as_ms() < first);
+        let changed = state.buckets_since(n, SlotTime::from_ms(first));
         put_varint(
             out,
             changed

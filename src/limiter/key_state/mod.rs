@@ -115,13 +115,14 @@ impl KeyState {
     ) -> Result<Verdict, CostAboveLimit> {
         let mut verdict = self.peek(limits, cost, now)?;
         if verdict.granted && cost > 0 {
-            self.count(limits, cost, now);
             verdict.remaining = verdict.remaining.saturating_sub(cost);
-            let decided = |limit: &&Limit| limit.permits() == verdict.limit;
-            let counted = limits.as_slice().iter().filter(decided).map(|&limit| {
-                window::leaves_at(limit, window::bucket_of(limit, now)).ms_since(now)
-            });
-            verdict.reset_after_ms = counted.fold(verdict.reset_after_ms, u64::max);
+            for (n, &limit) in limits.as_slice().iter().enumerate() {
+                let bucket = self.count_one(n, limit, cost, now);
+                if limit.permits() == verdict.limit {
+                    let leaves_at = window::leaves_at(limit, bucket);
+                    verdict.reset_after_ms = verdict.reset_after_ms.max(leaves_at.ms_since(now));
+                }
+            }
         }
         Ok(verdict)
     }
@@ -155,7 +156,8 @@ impl KeyState {
         let retry_after_ms = if granted {
             0
         } else {
-            window::retry_after_ms(limit, self.buckets(n), cost, now)
+            let excess = cost.saturating_sub(remaining);
+            window::retry_after_ms(limit, self.buckets(n), excess, now)
         };
         Verdict {
             granted,
@@ -169,10 +171,26 @@ impl KeyState {
     /// Counts `cost` at `now` whatever the limits say, and drops what no longer counts.
     pub(crate) fn count(&mut self, limits: &Limits, cost: u64, now: SlotTime) {
         for (n, &limit) in limits.as_slice().iter().enumerate() {
-            self.lists
-                .drop_before(n, window::oldest_counting(limit, now));
-            self.lists.add(n, window::bucket_of(limit, now), cost);
+            self.count_one(n, limit, cost, now);
         }
+    }
+
+    /// Counts `cost` under the `n`th limit; the start of the bucket that holds it.
+    fn count_one(&mut self, n: usize, limit: Limit, cost: u64, now: SlotTime) -> SlotTime {
+        let bucket = window::bucket_of(limit, now);
+        self.lists
+            .drop_before(n, window::oldest_counting(limit, now));
+        self.lists.add(n, bucket, cost);
+        bucket
+    }
+
+    /// Where on the heap a check at `now` will read or write, if it will: for prefetching.
+    #[inline]
+    pub(crate) fn far(&self, limits: &Limits, now: SlotTime) -> Option<[usize; 2]> {
+        let limit = *limits.as_slice().first()?;
+        let opens_at = now.minus_ms(limit.bucket_ms().saturating_sub(1));
+        self.lists
+            .far(window::oldest_counting(limit, now), opens_at)
     }
 
     /// Gives back at most `grant.cost` permits from the buckets of the grant, where they still
@@ -201,6 +219,15 @@ impl KeyState {
     /// The buckets of the `n`th limit, in order of start.
     pub fn buckets(&self, n: usize) -> impl DoubleEndedIterator<Item = Bucket> + Clone + '_ {
         self.lists.list(n)
+    }
+
+    /// The buckets of the `n`th limit that start at `first` or later, in order of start.
+    pub(crate) fn buckets_since(
+        &self,
+        n: usize,
+        first: SlotTime,
+    ) -> impl Iterator<Item = Bucket> + Clone + '_ {
+        self.lists.list_since(n, first)
     }
 
     /// When nothing in the state counts any more under `shape`, its own.
@@ -252,9 +279,10 @@ impl KeyState {
         self.lists.set(n, bucket);
     }
 
-    /// Where the newest bucket lies, if it is not in the state itself: for prefetching.
+    /// Where on the heap the buckets are that are not in the state itself.
     pub(crate) fn heap_hint(&self) -> Option<usize> {
-        self.lists.heap_hint()
+        let [place, _] = self.lists.far(SlotTime::MAX, SlotTime::MAX)?;
+        Some(place)
     }
 
     /// Bytes on the heap.

@@ -196,30 +196,51 @@ proptest! {
     }
 }
 
-#[test]
-fn a_steady_rate_above_the_limit_is_granted_at_least_98_percent() {
-    let cases = [
-        (100u64, 60_000u64),
-        (100, 1000),
-        (200, 1000),
-        (1000, 3_600_000),
-        (5000, 60_000),
-    ];
-    for (permits, window_ms) in cases {
-        let limits = Limits::from(Limit::new(permits, window_ms).unwrap());
-        let mut state = KeyState::new();
-        let (windows, every_us) = (20u64, window_ms * 1000 / (permits + permits / 20 + 1));
-        let mut granted = 0u64;
-        let checks = windows * window_ms * 1000 / every_us;
-        for n in 0..checks {
-            let now = SlotTime::from_ms(n * every_us / 1000);
-            granted += u64::from(state.check(&limits, 1, now).unwrap().granted);
+/// Permits granted in 16 windows after the first four to who asks at so many thousandths of the
+/// limit's rate: by a state, and by a log of all grants, to a millisecond.
+fn granted_at_a_steady_rate(limit: Limit, per_mille: u64) -> (u64, u64) {
+    let limits = Limits::from(limit);
+    let (mut state, mut log) = (KeyState::new(), std::collections::VecDeque::new());
+    let (mut by_state, mut by_log) = (0, 0);
+    let window_us = limit.window_ms() * 1000;
+    let every_us = window_us * 1000 / (limit.permits() * per_mille);
+    for n in 0..20 * window_us / every_us {
+        let now_ms = n * every_us / 1000;
+        let counts = u64::from(now_ms >= 4 * limit.window_ms());
+        let verdict = state.check(&limits, 1, SlotTime::from_ms(now_ms)).unwrap();
+        by_state += u64::from(verdict.granted) * counts;
+        while log
+            .front()
+            .is_some_and(|at| at + limit.window_ms() < now_ms)
+        {
+            log.pop_front();
         }
-        let share = granted * 1000 / (windows * permits);
-        assert!(
-            share >= 980,
-            "{permits} per {window_ms} ms: {share} of 1000"
-        );
+        if (log.len() as u64) < limit.permits() {
+            log.push_back(now_ms);
+            by_log += counts;
+        }
+    }
+    (by_state, by_log)
+}
+
+#[test]
+fn a_steady_rate_above_the_limit_is_granted_98_percent_of_what_a_log_grants() {
+    let small = (1..=300).zip([1000, 10_000, 60_000].into_iter().cycle());
+    let known_bad_with_60 = [65, 69, 80, 100, 110].map(|permits| (permits, 1000));
+    let large = [(1000, 3_600_000), (5000, 60_000), (10_000, 1000)];
+    for (permits, window_ms) in small.chain(known_bad_with_60).chain(large) {
+        for per_mille in [1001, 1010, 1050, 1100, 1500] {
+            let limit = Limit::new(permits, window_ms).unwrap();
+            let (granted, of) = granted_at_a_steady_rate(limit, per_mille);
+            assert!(
+                granted * 100 >= of * 98,
+                "{limit} at {per_mille}: {granted} of {of}"
+            );
+            assert!(
+                permits > 64 || granted == of,
+                "{limit} at {per_mille} is exact"
+            );
+        }
     }
 }
 

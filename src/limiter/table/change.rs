@@ -76,13 +76,14 @@ impl Table {
         let Some(now) = stripe.decide_at(asked.id, now) else {
             return Ok(Outcome::NotServed);
         };
-        if let Err(outcome) = self.open(stripe, asked, now) {
-            return Ok(outcome);
-        }
+        let place = match self.open(stripe, asked, now) {
+            Ok(place) => place,
+            Err(outcome) => return Ok(outcome),
+        };
         if let Some(reservations) = stripe.reservations.get(&asked.id) {
             reservations.check_room(now)?;
         }
-        let Some(state) = stripe.records.get_mut(asked.id) else {
+        let Some(state) = stripe.records.at(place) else {
             return Ok(Outcome::Full);
         };
         let heap = state.heap_bytes();
@@ -111,7 +112,7 @@ impl Table {
             .entry(asked.id)
             .or_default()
             .remember(open, now);
-        let ticket = self.changed(stripe, asked, now, Marks::WHOLE | Marks::RESERVED);
+        let ticket = self.changed(stripe, place, asked, now, Marks::WHOLE | Marks::RESERVED);
         Ok(Outcome::Decided {
             verdict,
             at: now,
@@ -132,18 +133,22 @@ impl Table {
         let Some(now) = stripe.decide_at(asked.id, now) else {
             return Err(ChangeError::NotServed);
         };
-        self.look(stripe, asked, now)
+        let place = self
+            .look(stripe, asked, now)
             .map_err(|evictions| ChangeError::Cold { evictions })?;
-        self.reshape(stripe, asked);
         if change == Change::Reset {
             stripe.quarantine.remove(&asked.id);
             stripe.reservations.remove(&asked.id);
         }
-        let Some(state) = stripe.records.get_mut(asked.id) else {
+        let Some(place) = place else {
             return match change {
                 Change::Refund(_) | Change::Reset => Ok((0, None)),
                 Change::Settle(..) | Change::Cancel(_) => Err(UnknownReservation.into()),
             };
+        };
+        self.reshaped(stripe, place, asked);
+        let Some(state) = stripe.records.at(place) else {
+            return Ok((0, None));
         };
         let heap = state.heap_bytes();
         let mut given_back = 0;
@@ -170,7 +175,7 @@ impl Table {
         forget_empty_reservations(stripe, asked.id);
         Ok((
             given_back,
-            self.changed(stripe, asked, now, Marks::WHOLE | Marks::SHRUNK),
+            self.changed(stripe, place, asked, now, Marks::WHOLE | Marks::SHRUNK),
         ))
     }
 
@@ -184,21 +189,23 @@ impl Table {
         let Some(now) = stripe.decide_at(asked.id, now) else {
             return Err(ChangeError::NotServed);
         };
-        self.look(stripe, asked, now)
+        let place = self
+            .look(stripe, asked, now)
             .map_err(|evictions| ChangeError::Cold { evictions })?;
-        self.reshape(stripe, asked);
         let quarantine_ms = match quarantined(stripe, asked, now) {
             Some(Outcome::Quarantined { retry_after_ms }) => retry_after_ms,
             _ => 0,
         };
-        let nothing = KeyState::new();
-        let state = stripe.records.get(asked.id).unwrap_or(&nothing);
+        let nothing = &mut KeyState::new();
+        let state = place.and_then(|place| self.reshaped(stripe, place, asked));
+        let state = state.unwrap_or(nothing);
         let buckets = asked.limits.as_slice().iter().enumerate();
-        let buckets = buckets.map(|(n, &limit)| counting(limit, state.buckets(n), now).collect());
+        let counted = buckets.map(|(n, &limit)| counting(limit, state.buckets(n), now).collect());
+        let buckets = counted.collect();
         let open = stripe.reservations.get(&asked.id);
         Ok(Seen {
             at: now,
-            buckets: buckets.collect(),
+            buckets,
             reservations: open
                 .map(|open| open.open_at(now).copied().collect())
                 .unwrap_or_default(),

@@ -1,5 +1,7 @@
 //! Decisions on the states of the table: checks in batches, and peeks.
 
+use super::prefetch::prefetch;
+use super::records::Place;
 use super::stripe::{Dirty, Stripe};
 use super::striped::{Size, Table, stripe_of};
 use crate::limiter::key_state::{CostAboveLimit, KeyState, Marks, Verdict};
@@ -55,31 +57,41 @@ pub(crate) enum Outcome {
 }
 
 impl Table {
-    /// Decides a batch and appends one outcome for each, in order.
-    pub(crate) fn check(&self, now: SlotTime, batch: &[Asked<'_>], out: &mut Vec<Outcome>) {
-        for asked in batch {
-            self.prefetch(asked.id);
+    /// Decides one check.
+    pub(crate) fn check(&self, now: SlotTime, asked: &Asked<'_>) -> Outcome {
+        let mut stripe = self.lock(asked.id);
+        match stripe.decide_at(asked.id, now) {
+            Some(now) => self.decide(&mut stripe, asked, now),
+            None => Outcome::NotServed,
         }
-        // The records are on their way; now the buckets that do not fit into them.
-        if batch.len() > 1 {
-            for asked in batch {
-                self.prefetch_buckets(asked.id);
-            }
-        }
-        out.extend(batch.iter().map(|asked| self.check_one(now, asked)));
     }
 
-    /// Decides one check.
-    pub(crate) fn check_one(&self, now: SlotTime, asked: &Asked<'_>) -> Outcome {
+    /// Decides one check if no more than its record is needed; if not, starts to load the rest and
+    /// leaves it to [`Table::check`]. A batch is decided in three goes: [`Table::prefetch`] for
+    /// all, this for all, and what is left.
+    pub(crate) fn check_near(&self, now: SlotTime, asked: &Asked<'_>) -> Option<Outcome> {
         let mut stripe = self.lock(asked.id);
-        let stripe = &mut *stripe;
         let Some(now) = stripe.decide_at(asked.id, now) else {
-            return Outcome::NotServed;
+            return Some(Outcome::NotServed);
         };
-        if let Err(outcome) = self.open(stripe, asked, now) {
-            return outcome;
+        let state = stripe.records.get(asked.id);
+        if let Some(far) = state.and_then(|state| state.far(asked.limits, now)) {
+            for place in far {
+                prefetch(place);
+            }
+            return None;
         }
-        let Some(state) = stripe.records.get_mut(asked.id) else {
+        Some(self.decide(&mut stripe, asked, now))
+    }
+
+    /// Decides at the time of the slot, which is served.
+    #[inline]
+    fn decide(&self, stripe: &mut Stripe, asked: &Asked<'_>, now: SlotTime) -> Outcome {
+        let place = match self.open(stripe, asked, now) {
+            Ok(place) => place,
+            Err(outcome) => return outcome,
+        };
+        let Some(state) = stripe.records.at(place) else {
             return Outcome::Full;
         };
         let heap = state.heap_bytes();
@@ -87,18 +99,17 @@ impl Table {
             Ok(verdict) => verdict,
             Err(error) => return Outcome::CostAboveLimit(error),
         };
-        let heap = (heap, state.heap_bytes());
+        self.account_heap(heap, state.heap_bytes());
         state.marks.set(Marks::RECENT);
         let mut ticket = None;
         if verdict.granted {
             stripe.tally.grants = stripe.tally.grants.wrapping_add(1);
             if asked.cost > 0 {
-                ticket = self.changed(stripe, asked, now, 0);
+                ticket = self.changed(stripe, place, asked, now, 0);
             }
         } else {
             stripe.tally.denials = stripe.tally.denials.wrapping_add(1);
         }
-        self.account_heap(heap.0, heap.1);
         Outcome::Decided {
             verdict,
             at: now,
@@ -116,12 +127,13 @@ impl Table {
         if let Some(outcome) = quarantined(stripe, asked, now) {
             return outcome;
         }
-        if let Err(evictions) = self.look(stripe, asked, now) {
-            return Outcome::Cold { evictions };
-        }
-        self.reshape(stripe, asked);
-        let nothing = KeyState::new();
-        let state = stripe.records.get(asked.id).unwrap_or(&nothing);
+        let place = match self.look(stripe, asked, now) {
+            Ok(place) => place,
+            Err(evictions) => return Outcome::Cold { evictions },
+        };
+        let nothing = &mut KeyState::new();
+        let state = place.and_then(|place| self.reshaped(stripe, place, asked));
+        let state = state.unwrap_or(nothing);
         match state.peek(asked.limits, asked.cost, now) {
             Ok(verdict) => Outcome::Decided {
                 verdict,
@@ -133,97 +145,101 @@ impl Table {
     }
 
     /// Makes sure that the state of `asked` is there, in the shape of its limits, and not in
-    /// quarantine.
+    /// quarantine; where it is.
+    #[inline]
     pub(super) fn open(
         &self,
         stripe: &mut Stripe,
         asked: &Asked<'_>,
         now: SlotTime,
-    ) -> Result<(), Outcome> {
+    ) -> Result<Place, Outcome> {
         if let Some(outcome) = quarantined(stripe, asked, now) {
             return Err(outcome);
         }
         match self.look(stripe, asked, now) {
-            Err(evictions) => return Err(Outcome::Cold { evictions }),
-            Ok(true) => self.reshape(stripe, asked),
-            Ok(false) => {
-                if let Some(limit) = asked
-                    .limits
-                    .as_slice()
-                    .iter()
-                    .find(|l| asked.cost > l.permits())
-                {
-                    let error = CostAboveLimit {
-                        cost: asked.cost,
-                        limit: limit.permits(),
-                    };
-                    return Err(Outcome::CostAboveLimit(error));
-                }
-                let mut state = KeyState::new();
-                state.shape = asked.shape;
-                if !self.insert(stripe, asked.id, state) {
-                    return Err(Outcome::Full);
-                }
+            Err(evictions) => Err(Outcome::Cold { evictions }),
+            Ok(Some(place)) => {
+                self.reshaped(stripe, place, asked);
+                Ok(place)
             }
+            Ok(None) => self.open_new(stripe, asked, now),
         }
-        Ok(())
     }
 
-    /// Whether the state is in memory; the stripe's evictions if only the store can tell.
+    /// Adds the state of `asked`, unless its cost can never pass.
+    #[cold]
+    fn open_new(
+        &self,
+        stripe: &mut Stripe,
+        asked: &Asked<'_>,
+        now: SlotTime,
+    ) -> Result<Place, Outcome> {
+        let mut state = KeyState::new();
+        state
+            .peek(asked.limits, asked.cost, now)
+            .map_err(Outcome::CostAboveLimit)?;
+        state.shape = asked.shape;
+        if self.lacks_room(stripe) && !self.evict_one(stripe, asked.id) {
+            return Err(Outcome::Full);
+        }
+        let before = Size::of(stripe);
+        let place = stripe.records.insert(asked.id, state);
+        self.account(asked.id, stripe, &before);
+        Ok(place)
+    }
+
+    /// Where the state is in memory, if it counts anything; the stripe's evictions if only the
+    /// store can tell.
+    #[inline]
     pub(super) fn look(
         &self,
         stripe: &Stripe,
         asked: &Asked<'_>,
         now: SlotTime,
-    ) -> Result<bool, u64> {
-        if stripe.records.get(asked.id).is_some() {
-            return Ok(true);
+    ) -> Result<Option<Place>, u64> {
+        let place = stripe.records.find(asked.id);
+        if place.is_some() {
+            return Ok(place);
         }
         let evicted = self.evicted_until(asked.id.slot()) > now;
         if evicted && asked.absent_at != Some(stripe.evictions) {
             return Err(stripe.evictions);
         }
-        Ok(false)
+        Ok(None)
     }
 
-    /// Adds a state, making room for it if need be; false if there is none.
-    fn insert(&self, stripe: &mut Stripe, id: StateId, state: KeyState) -> bool {
-        if self.lacks_room(stripe) && !self.evict_one(stripe, id) {
-            return false;
+    /// The state at `place`, in the shape of the limits that hold now.
+    #[inline]
+    pub(super) fn reshaped<'s>(
+        &self,
+        stripe: &'s mut Stripe,
+        place: Place,
+        asked: &Asked<'_>,
+    ) -> Option<&'s mut KeyState> {
+        let state = stripe.records.at(place)?;
+        if state.shape != asked.shape {
+            let heap = state.heap_bytes();
+            state.reshape(&self.shapes.get(state.shape), &self.shapes.get(asked.shape));
+            state.shape = asked.shape;
+            // The journal must hold it whole before it holds buckets of the new width.
+            state.marks.set(Marks::WHOLE | Marks::UNSAVED);
+            state.marks.clear(Marks::COPIED);
+            self.account_heap(heap, state.heap_bytes());
         }
-        let before = Size::of(stripe);
-        self.account_heap(0, state.heap_bytes());
-        stripe.records.insert(id, state);
-        self.account(id, stripe, &before);
-        true
+        Some(state)
     }
 
-    /// Gives the state the shape of the limits that hold now.
-    pub(super) fn reshape(&self, stripe: &mut Stripe, asked: &Asked<'_>) {
-        let Some(state) = stripe.records.get_mut(asked.id) else {
-            return;
-        };
-        if state.shape == asked.shape {
-            return;
-        }
-        let heap = state.heap_bytes();
-        state.reshape(&self.shapes.get(state.shape), &self.shapes.get(asked.shape));
-        state.shape = asked.shape;
-        // The journal must hold it whole before it holds buckets of the new width.
-        state.marks.set(Marks::WHOLE | Marks::UNSAVED);
-        state.marks.clear(Marks::COPIED);
-        self.account_heap(heap, state.heap_bytes());
-    }
-
-    /// Marks a state as changed and returns the ticket of the change.
+    /// Marks the state at `place` as changed and returns the ticket of the change.
+    #[inline]
     pub(super) fn changed(
         &self,
         stripe: &mut Stripe,
+        place: Place,
         asked: &Asked<'_>,
         now: SlotTime,
         marks: u8,
     ) -> Option<u64> {
-        let state = stripe.records.get_mut(asked.id)?;
+        let state = stripe.records.at(place)?;
         state.marks.set(marks | Marks::UNSAVED);
         state.marks.clear(Marks::COPIED);
         if !asked.journaled {

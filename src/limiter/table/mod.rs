@@ -23,6 +23,7 @@ mod decide;
 mod export;
 mod install;
 mod load;
+mod pages;
 mod prefetch;
 mod records;
 mod slots;

@@ -16,6 +16,10 @@ pub(super) const RECORD_BYTES: usize = size_of::<Option<Record>>();
 
 const _: () = assert!(RECORD_BYTES == 64, "a record is one cache line");
 
+/// Where a record is, until records are added or removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Place(usize);
+
 /// The records of one stripe. At most 3 of 4 places are taken; it grows by a third.
 #[derive(Debug, Default)]
 pub(super) struct Records {
@@ -49,12 +53,18 @@ impl Records {
     }
 
     pub(super) fn get(&self, id: StateId) -> Option<&KeyState> {
-        let at = self.find(id)?;
+        let Place(at) = self.find(id)?;
         self.places.get(at)?.as_ref().map(|record| &record.state)
     }
 
     pub(super) fn get_mut(&mut self, id: StateId) -> Option<&mut KeyState> {
-        let at = self.find(id)?;
+        let place = self.find(id)?;
+        self.at(place)
+    }
+
+    /// The state at a place that was found; `None` if it has been removed since.
+    #[inline]
+    pub(super) fn at(&mut self, Place(at): Place) -> Option<&mut KeyState> {
         self.places
             .get_mut(at)?
             .as_mut()
@@ -77,23 +87,24 @@ impl Records {
     }
 
     /// Adds a state under a name that is not there yet.
-    pub(super) fn insert(&mut self, id: StateId, state: KeyState) -> &mut KeyState {
+    pub(super) fn insert(&mut self, id: StateId, state: KeyState) -> Place {
         if self.is_full() {
             self.resize(self.grown_len());
         }
         let at = self.first_free(id);
         self.len = self.len.saturating_add(1);
-        let place = self.places.get_mut(at);
         #[expect(
-            clippy::expect_used,
+            clippy::indexing_slicing,
             reason = "first_free returns a place of the vector"
         )]
-        let place = place.expect("a free place is a place");
-        &mut place.insert(Record { id, state }).state
+        {
+            self.places[at] = Some(Record { id, state });
+        }
+        Place(at)
     }
 
     pub(super) fn remove(&mut self, id: StateId) -> Option<KeyState> {
-        let mut hole = self.find(id)?;
+        let Place(mut hole) = self.find(id)?;
         let removed = self.places.get_mut(hole)?.take();
         self.len = self.len.saturating_sub(1);
         let mut at = self.next(hole);
@@ -116,14 +127,16 @@ impl Records {
         }
     }
 
-    fn find(&self, id: StateId) -> Option<usize> {
+    /// Where the state of `id` is.
+    #[inline]
+    pub(super) fn find(&self, id: StateId) -> Option<Place> {
         if self.places.is_empty() {
             return None;
         }
         let mut at = self.home(id);
         loop {
             if self.id_at(at)? == id {
-                return Some(at);
+                return Some(Place(at));
             }
             at = self.next(at);
         }

@@ -7,11 +7,11 @@ use crossbeam::utils::CachePadded;
 use parking_lot::{Mutex, MutexGuard};
 
 use super::commit::CommitSide;
+use super::pages::HugePages;
 use super::prefetch::prefetch;
 use super::records::home;
 use super::stripe::Stripe;
 use crate::limiter::SlotClocks;
-use crate::limiter::key_state::KeyState;
 use crate::limiter::shape::Shapes;
 use crate::types::{NodeId, SLOT_COUNT, Slot, SlotTime, StateId};
 
@@ -41,6 +41,7 @@ pub(crate) struct Table {
     /// Number of the commit that takes what changes now.
     pub(super) open_commit: CachePadded<AtomicU64>,
     pub(super) commit_side: Mutex<CommitSide>,
+    pub(super) huge_pages: Mutex<HugePages>,
     /// Of each slot, when the last of its evicted states stops to count; until then a miss must
     /// look at the store.
     evicted_until: Vec<AtomicU64>,
@@ -98,6 +99,7 @@ impl Table {
             dirty_stripes: Default::default(),
             open_commit: CachePadded::new(AtomicU64::new(first_commit)),
             commit_side: Mutex::new(CommitSide::default()),
+            huge_pages: Mutex::default(),
             evicted_until: (0..slots).map(|_| AtomicU64::new(0)).collect(),
             capacity,
             keys: AtomicU64::new(0),
@@ -118,19 +120,11 @@ impl Table {
 
     /// Starts to load the record of `id`.
     #[inline]
-    pub(super) fn prefetch(&self, id: StateId) {
+    pub(crate) fn prefetch(&self, id: StateId) {
         if let Some(hint) = self.hints.get(stripe_of(id)) {
             let places = hint.places.load(Ordering::Relaxed);
             let offset = home(id, places).wrapping_mul(super::records::RECORD_BYTES);
             prefetch(hint.address.load(Ordering::Relaxed).wrapping_add(offset));
-        }
-    }
-
-    /// Starts to load the buckets of `id` that lie outside its record.
-    #[inline]
-    pub(super) fn prefetch_buckets(&self, id: StateId) {
-        if let Some(address) = self.lock(id).records.get(id).and_then(KeyState::heap_hint) {
-            prefetch(address);
         }
     }
 

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::{ownership_frames, ownership_message, roster_entry, roster_frames};
 use crate::membership::identity::Address;
-use crate::membership::roster::{NODES_MAX, Roster, RosterEntry, Standing};
+use crate::membership::roster::{NODES_MAX, Roster, RosterEntry, Standing, WEIGHT_MAX};
 use crate::ownership::message::{Message, Proposal, Refused, SealedSlot};
 use crate::protocol::frame::{FRAME_BYTES_MAX, decode, encode};
 use crate::protocol::ownership::{BadWire, WireMessage};
@@ -220,7 +220,7 @@ fn a_whole_roster_comes_over_in_parts_that_fit() {
             boot: BootCounter(u64::MAX),
             revision: u64::MAX,
             standing: standings[usize::try_from(n % 4).unwrap()],
-            weight: 100,
+            weight: WEIGHT_MAX,
             policies: u64::MAX,
             addresses: (0..4).map(address).collect(),
             certificate: "c".repeat(64),

@@ -26,7 +26,8 @@ use crate::types::{NodeId, Replicas, Slot};
 /// hundred. What is left comes from the slots, which are 4096 and no more.
 pub(crate) const POINTS: u32 = 1024;
 
-/// Largest weight that counts: the ring of a hundred such nodes has 1.6 million points.
+/// Largest weight of a node: the ring of a hundred such nodes has 1.6 million points, and more would
+/// be slow to make.
 pub(crate) const WEIGHT_MAX: u32 = 16;
 
 /// Makes the ring's hashes others than those of any other use of xxh3. Never changes: all nodes of

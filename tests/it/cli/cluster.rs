@@ -16,7 +16,7 @@ fn what_cannot_be_meant_is_refused_before_any_node_is_asked() {
         (&["top"][..], "there is none"),
         (&["ring", "--slots", "--diff"], "cannot be used with"),
         (&["ring", "--watch", "0"], "1..=3600"),
-        (&["node", "weight", "101"], "1..=100"),
+        (&["node", "weight", "17"], "1..=16"),
         (
             &["policy", "diff", "no-such-file"],
             "cannot read no-such-file",
@@ -42,7 +42,7 @@ fn a_node_that_cannot_join_as_it_is_told_does_not_start() {
         (&["--join", "127.0.0.1:7400"], "names only this node itself"),
         (&["--join", "127.0.0.1"], "write \"127.0.0.1:7400\""),
         (&["--join", "127.0.0.1:7401"], "certs node NAME --host HOST"),
-        (&["--create", "--weight", "0"], "it must be from 1 to 100"),
+        (&["--create", "--weight", "0"], "it must be from 1 to 16"),
     ] {
         let output = Command::new(env!("CARGO_BIN_EXE_ratelimitd"))
             .args(["serve", "--data-dir"])

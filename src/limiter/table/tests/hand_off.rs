@@ -93,7 +93,7 @@ impl Cluster {
         let now = self.slot_now(state_id(key).slot());
         let (state, _, last) = model.entry(key).or_default();
         let expected = state.check(&self.limits, cost, now).unwrap();
-        let got = self.ask(key, cost, |t, now, asked| outcome(t.check_one(now, asked)));
+        let got = self.ask(key, cost, |t, now, asked| outcome(t.check(now, asked)));
         let Outcome::Decided { verdict, at, .. } = got else {
             panic!("{got:?}")
         };

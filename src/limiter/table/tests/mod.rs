@@ -242,7 +242,7 @@ proptest! {
                     world.restart();
                 }
                 Step::Check { key, cost } => {
-                    let got = world.ask(key, cost, |t, now, asked| outcome(t.check_one(now, asked)));
+                    let got = world.ask(key, cost, |t, now, asked| outcome(t.check(now, asked)));
                     let (state, _, last) = model.entry(key).or_default();
                     let expected = state.check(&limits, cost, world.now).unwrap();
                     let Outcome::Decided { verdict, .. } = got else { panic!("{got:?}") };

@@ -38,7 +38,7 @@ fn a_frozen_slot_answers_nothing_and_its_neighbours_go_on() {
     table.freeze(&[slot].into_iter().collect(), now);
     assert!(!table.is_served(slot) && table.is_served(other));
     let asked_of = |key| asked(&table, &limits, key);
-    assert_eq!(table.check_one(now, &asked_of(2)), Outcome::NotServed);
+    assert_eq!(table.check(now, &asked_of(2)), Outcome::NotServed);
     assert_eq!(table.peek(now, &asked_of(2)), Outcome::NotServed);
     let reserve = Reserve {
         id: ReservationId(1),
@@ -59,7 +59,7 @@ fn a_frozen_slot_answers_nothing_and_its_neighbours_go_on() {
     let later = now.plus_ms(1000);
     assert_eq!(table.slot_now(slot, later), now, "its clock stands");
     assert!(matches!(
-        table.check_one(later, &asked_of(1)),
+        table.check(later, &asked_of(1)),
         Outcome::Decided { .. }
     ));
     let at = table.position(slot).epoch;
@@ -71,7 +71,7 @@ fn a_dropped_slot_leaves_nothing_behind() {
     let (table, limits) = alone();
     let now = SlotTime::from_ms(50);
     for key in 0..20 {
-        table.check_one(now, &asked(&table, &limits, key));
+        table.check(now, &asked(&table, &limits, key));
     }
     table.quarantine(state_id(22), now);
     let kept: Vec<StateId> = (0..20).filter(|key| key % 2 == 1).map(state_id).collect();
@@ -100,7 +100,7 @@ fn quarantine_moves_with_the_slot_and_ends_by_its_clock() {
     let [slot, _] = slots();
     let now = SlotTime::from_ms(400);
     for key in [2, 4] {
-        table.check_one(now, &asked(&table, &limits, key));
+        table.check(now, &asked(&table, &limits, key));
     }
     table.quarantine(state_id(4), now);
     let mut export = table.begin_export([slot].into_iter().collect());
@@ -123,7 +123,7 @@ fn quarantine_moves_with_the_slot_and_ends_by_its_clock() {
     other.serve(slot, epoch).unwrap();
     let check = |key, after_ms| {
         let now = install_at.plus_ms(after_ms);
-        other.check_one(now, &asked(&other, &limits, key))
+        other.check(now, &asked(&other, &limits, key))
     };
     let granted = |outcome| matches!(outcome, Outcome::Decided { verdict, .. } if verdict.granted);
     assert!(granted(check(2, 0)));
@@ -149,7 +149,7 @@ fn a_slot_whose_state_is_lost_denies_all_its_keys_for_one_window() {
     table.serve(slot, epoch).unwrap();
     let check = |key, at_ms| {
         let at = SlotTime::from_ms(at_ms);
-        table.check_one(at, &asked(&table, &limits, key))
+        table.check(at, &asked(&table, &limits, key))
     };
     for key in [2, 4] {
         let outcome = check(key, 1401);
@@ -165,7 +165,7 @@ fn a_lost_or_altered_row_is_noticed_by_the_receiver() {
     let [slot, _] = slots();
     let now = SlotTime::from_ms(400);
     for key in [2, 4, 6] {
-        table.check_one(now, &asked(&table, &limits, key));
+        table.check(now, &asked(&table, &limits, key));
     }
     table.freeze(&[slot].into_iter().collect(), now);
     let mut export = table.begin_export([slot].into_iter().collect());
@@ -190,7 +190,7 @@ fn a_lost_or_altered_row_is_noticed_by_the_receiver() {
 fn a_change_takes_the_mark_of_a_copy_off() {
     let (table, limits) = alone();
     let now = SlotTime::from_ms(400);
-    table.check_one(now, &asked(&table, &limits, 2));
+    table.check(now, &asked(&table, &limits, 2));
     let mut export = table.begin_export([slots()[0]].into_iter().collect());
     let disk = Disk::default();
     while table
@@ -205,7 +205,7 @@ fn a_change_takes_the_mark_of_a_copy_off() {
     assert!(is_copied());
     table.peek(now, &asked(&table, &limits, 2));
     assert!(is_copied());
-    table.check_one(now, &asked(&table, &limits, 2));
+    table.check(now, &asked(&table, &limits, 2));
     assert!(!is_copied());
 }
 
@@ -218,7 +218,7 @@ fn a_row_that_was_read_before_its_slot_was_replaced_is_not_taken_in() {
     let shape = Shape::of(&limits);
     let row = encode_row(state_id(2), &full, &shape, &Reservations::default());
     table.note_evicted(slot, now.plus_ms(9000));
-    let cold = table.check_one(now, &asked(&table, &limits, 2));
+    let cold = table.check(now, &asked(&table, &limits, 2));
     let Outcome::Cold { evictions } = cold else {
         panic!("{cold:?}")
     };
@@ -227,6 +227,6 @@ fn a_row_that_was_read_before_its_slot_was_replaced_is_not_taken_in() {
     table.serve(slot, epoch(9)).unwrap();
     let thawed = table.thaw(state_id(2), Some(&row), evictions, now);
     assert_eq!(thawed, Ok(Thawed::Here));
-    let verdict = table.check_one(now, &asked(&table, &limits, 2));
+    let verdict = table.check(now, &asked(&table, &limits, 2));
     assert!(matches!(verdict, Outcome::Decided { verdict, .. } if verdict.remaining == 4));
 }

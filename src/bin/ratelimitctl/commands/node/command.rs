@@ -63,8 +63,8 @@ enum Action {
     },
     /// Change a node's share of the slots against the others'
     Weight {
-        /// Its weight, 1 to 100; a node of weight 2 owns twice as many slots as one of weight 1
-        #[arg(value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100))]
+        /// Its weight, 1 to 16; a node of weight 2 owns twice as many slots as one of weight 1
+        #[arg(value_name = "N", value_parser = clap::value_parser!(u32).range(1..=16))]
         weight: u32,
         #[command(flatten)]
         which: Which,
