@@ -8,7 +8,8 @@ use super::forward::Local;
 use super::policies::ActivePolicy;
 use crate::limiter::policy::OnFailure;
 use crate::limiter::table::{Asked, Change, ChangeError, Outcome, Reserve};
-use crate::protocol::admin::{AdminRequest, AdminResponse};
+use crate::membership::roster::WEIGHT_MAX;
+use crate::protocol::admin::{AdminRequest, AdminResponse, NodeCommand};
 use crate::protocol::client::{Ask, RequestBody, ResponseBody, Target};
 use crate::protocol::error::WireError;
 use crate::protocol::hello::Welcome;
@@ -142,6 +143,12 @@ impl Engine {
         match request {
             AdminRequest::Ring => AdminResponse::Ring(Box::new(cluster::ring(self, cluster))),
             AdminRequest::Owner(key) => AdminResponse::Owner(cluster::owner(self, cluster, key)),
+            AdminRequest::Node(NodeCommand::Weight(weight))
+                if !(1..=WEIGHT_MAX).contains(weight) =>
+            {
+                let reason = format!("a weight is 1 to {WEIGHT_MAX}");
+                AdminResponse::Failed(WireError::Malformed { reason })
+            }
             AdminRequest::Node(command) => cluster.node_command(command),
             AdminRequest::PolicyFile => {
                 AdminResponse::PolicyFile(cluster.policies_in_force().to_admin())

@@ -8,8 +8,9 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use crossbeam::channel::{Receiver, RecvTimeoutError, bounded};
 use tokio::runtime::{Builder, Runtime};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio::task::{JoinSet, LocalSet};
 
 use super::control::{Control, DONE_MAX, Settings};
@@ -18,7 +19,7 @@ use super::members::ROSTER;
 use super::view::View;
 use crate::limiter::policy::PolicySet;
 use crate::membership::identity::{Address, Identity};
-use crate::membership::roster::{Roster, Standing};
+use crate::membership::roster::{Roster, Standing, WEIGHT_MAX};
 use crate::membership::swim::{Swim, SwimConfig};
 use crate::node::clock;
 use crate::node::engine::Engine;
@@ -83,9 +84,14 @@ pub(crate) fn birth(part: &Part<'_>, data_dir: Option<&Path>) -> Result<Birth, S
         boot: BootCounter(1),
     };
     let seeds = part.seeds()?;
-    let joining = join(&seeds, part.credentials, &joiner, JOIN_PATIENCE);
-    let joined = runtime()?.block_on(joining);
-    let joined = joined.map_err(|error| StartError::Join(Box::new(error)))?;
+    let ask = || {
+        let joining = join(&seeds, part.credentials, &joiner, JOIN_PATIENCE);
+        let joined = runtime()?.block_on(joining);
+        joined.map_err(|error| StartError::Join(Box::new(error)))
+    };
+    // Whoever starts a node may be inside a runtime, where no other one can be waited for.
+    let joined = std::thread::scope(|scope| scope.spawn(ask).join());
+    let joined = joined.unwrap_or(Err(StartError::NotReady))?;
     tracing::info!(seed = %joined.seed.node, "the cluster lets this node join");
     Ok(Birth::Joins {
         node: joiner.node,
@@ -137,18 +143,13 @@ impl Membership {
         let (command, commands) = mpsc::channel(COMMANDS_MAX);
         let cluster = Arc::new(Cluster::new(forwarder, policies, View::default(), command));
         cluster.begin_policies(engine, effects);
-        let runtime = runtime()?;
         let mut net = PeerNet::new(own.clone(), roster.clone(), part.credentials)
             .map_err(StartError::Credentials)?;
         let door = net.door();
-        {
-            let _inside = runtime.enter();
-            net.set_seeds(seeds);
-        }
         let settings = Settings {
             advertise: address,
             certificate: part.credentials.name().unwrap_or_default(),
-            weight: part.weight,
+            weight: part.weight.clamp(1, WEIGHT_MAX),
             hand_off_bytes_per_second: part.hand_off_bytes_per_second,
         };
         let ownership = Ownership::new(
@@ -165,8 +166,13 @@ impl Membership {
         cluster.forwarder.apply(&known.collect::<Vec<_>>());
         let parts = (Arc::clone(engine), Arc::clone(&cluster), settings);
         let rooms = (ownership, swim, roster);
-        let (started, starting) = oneshot::channel();
+        let (started, starting) = bounded(1);
+        let runtime = runtime()?;
         let run = move || {
+            {
+                let _inside = runtime.enter();
+                net.set_seeds(seeds);
+            }
             let control = control(parts, rooms, (net, commands));
             LocalSet::new().block_on(&runtime, control.run(started));
         };
@@ -182,14 +188,8 @@ impl Membership {
     }
 
     /// Waits until the node serves all slots that it owns.
-    fn wait_ready(
-        &self,
-        engine: &Engine,
-        starting: oneshot::Receiver<()>,
-    ) -> Result<(), StartError> {
-        starting
-            .blocking_recv()
-            .map_err(|_ended| StartError::NotReady)?;
+    fn wait_ready(&self, engine: &Engine, starting: Receiver<()>) -> Result<(), StartError> {
+        starting.recv().map_err(|_ended| StartError::NotReady)?;
         let map = self.cluster.forwarder.map();
         let since = clock::mono_now();
         let mine = || Slot::all().filter(|slot| map.is_mine(*slot));
@@ -204,28 +204,23 @@ impl Membership {
 
     /// Hands all slots to other nodes, for at most `patience`. What is left stays this node's.
     pub(crate) fn drain(&self, patience: Duration) {
-        let (drained, mut waits) = oneshot::channel();
+        let (drained, waits) = bounded(1);
         if self.cluster.command(Command::Drain(drained)).is_err() {
             return;
         }
-        let since = clock::mono_now();
-        while clock::mono_now().since(since) < patience {
-            match waits.try_recv() {
-                Ok(()) | Err(oneshot::error::TryRecvError::Closed) => return,
-                Err(oneshot::error::TryRecvError::Empty) => {
-                    std::thread::sleep(Duration::from_millis(10));
-                }
-            }
+        if let Err(RecvTimeoutError::Timeout) = waits.recv_timeout(patience) {
+            tracing::warn!(
+                "not all slots were handed over in time; they wait for this node to return"
+            );
         }
-        tracing::warn!("not all slots were handed over in time; they wait for this node to return");
     }
 
     /// Tells the others that this node goes, and ends the control loop.
     pub(crate) fn stop(&mut self) {
-        let (stopped, stopping) = oneshot::channel();
+        let (stopped, stopping) = bounded(1);
         if self.cluster.command(Command::Stop(stopped)).is_ok() {
             // An error says that the loop has ended, which is as good.
-            stopping.blocking_recv().ok();
+            stopping.recv().ok();
         }
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()

@@ -10,7 +10,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
+use crossbeam::channel::Sender;
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::handle::{Cluster, Command};
@@ -93,7 +94,7 @@ pub(super) struct Control {
     /// Whether it leaves once it owns nothing.
     pub(super) leaving: bool,
     /// Who waits until this node owns nothing.
-    pub(super) waits_drained: Vec<oneshot::Sender<()>>,
+    pub(super) waits_drained: Vec<Sender<()>>,
     /// There is something new to show.
     pub(super) changed: bool,
 }
@@ -123,7 +124,7 @@ enum Happened {
 
 impl Control {
     /// Runs until it is told to stop, or everybody who could is gone.
-    pub(super) async fn run(mut self, started: oneshot::Sender<()>) {
+    pub(super) async fn run(mut self, started: Sender<()>) {
         self.publish_self().await;
         self.ownership(Event::Start).await;
         self.show();

@@ -3,8 +3,9 @@
 
 use std::sync::Arc;
 
+use crossbeam::channel::Sender;
 use parking_lot::{Mutex, RwLock};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
 use super::view::View;
 use crate::node::engine::Engine;
@@ -25,9 +26,9 @@ pub(crate) enum Command {
     /// The policy set in force is another one: tell all other nodes.
     PoliciesChanged,
     /// Hand all slots to other nodes; answered when this node owns none, or cannot hand any over.
-    Drain(oneshot::Sender<()>),
+    Drain(Sender<()>),
     /// Tell the others that this node goes, and end the loop; answered when it has.
-    Stop(oneshot::Sender<()>),
+    Stop(Sender<()>),
 }
 
 /// See the module.

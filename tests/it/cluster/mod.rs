@@ -67,9 +67,10 @@ async fn eventually_async(what: &str, mut holds: impl FnMut() -> bool) {
 async fn judge(load: Load) -> Seen {
     let seen = load.stop().await;
     println!(
-        "{} granted, {} denied, {} failed {:?}, slowest {} ms",
+        "{} granted, {} denied, {} overloaded, {} failed {:?}, slowest {} ms",
         seen.grants().count(),
         seen.denied,
+        seen.overloaded,
         seen.failed,
         seen.failures,
         seen.slowest_ns / 1_000_000
@@ -104,7 +105,8 @@ async fn nothing_forgotten(client: &Client, seen: &Seen) {
     }
 }
 
-/// No client got an error.
+/// No client got an error. That a slot moves within the 250 ms for which its checks wait is a matter
+/// of time, which no test judges: who was told to come again in a moment is only counted.
 fn no_errors(seen: &Seen) {
     assert_eq!(seen.failed, 0, "{:?}", seen.failures);
 }

@@ -182,7 +182,7 @@ impl View for Shown {
     }
 }
 
-fn checks(status: &Status) -> [(&'static str, String); 6] {
+fn checks(status: &Status) -> [(&'static str, String); 9] {
     [
         ("checks", number(status.checks)),
         ("granted", number(status.grants)),
@@ -190,6 +190,9 @@ fn checks(status: &Status) -> [(&'static str, String); 6] {
         ("degraded", number(status.degraded)),
         ("errors", number(status.errors)),
         ("overloaded", number(status.overloaded)),
+        ("not the owner", number(status.not_owner)),
+        ("waited in vain", number(status.sealed_out)),
+        ("peers refused", number(status.peers_refused)),
     ]
 }
 
@@ -212,6 +215,14 @@ impl Shown {
             (0, keys) => page.tone(Tone::Bad, &format!("{} keys", number(keys))),
             (left, _) => page.tone(Tone::Bad, &format!("all keys, for {}", time(left))),
         };
+        let file = if status.policy_file_differs {
+            page.tone(
+                Tone::Bad,
+                "differs from the set in force; see `policy diff`",
+            )
+        } else {
+            "in force".to_owned()
+        };
         vec![
             ("health", page.tone(tone, &status.storage)),
             ("data directory", status.data_dir.clone()),
@@ -220,6 +231,7 @@ impl Shown {
             ("last synced", number(status.synced)),
             ("quarantine", quarantine),
             ("policies", policies),
+            ("policy file", file),
             (
                 "durability",
                 format!("none {none}, process {process}, fsync {fsync}"),
