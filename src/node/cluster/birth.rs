@@ -183,12 +183,12 @@ impl Membership {
             door,
             thread: Some(thread),
         };
-        membership.wait_ready(engine, starting)?;
+        membership.wait_ready(engine, &starting)?;
         Ok(membership)
     }
 
     /// Waits until the node serves all slots that it owns.
-    fn wait_ready(&self, engine: &Engine, starting: Receiver<()>) -> Result<(), StartError> {
+    fn wait_ready(&self, engine: &Engine, starting: &Receiver<()>) -> Result<(), StartError> {
         starting.recv().map_err(|_ended| StartError::NotReady)?;
         let map = self.cluster.forwarder.map();
         let since = clock::mono_now();
