@@ -95,18 +95,27 @@ impl Control {
     }
 
     fn install(&mut self, task: TaskId, epoch: Epoch, slots: Vec<Installed>) -> Option<Event> {
-        let installations = slots.into_iter().map(|it| Installation {
-            slot: it.slot,
-            register: it.register.encode(),
-            clock: it.clock,
-            state: match it.origin {
+        let mut installations = Vec::with_capacity(slots.len());
+        for it in slots {
+            let state = match it.origin {
                 Origin::Own => NewState::Own,
                 Origin::Lost => NewState::Lost,
-                // The ownership installs only what it was told is here.
-                Origin::Fetched => NewState::Rows(self.whole.remove(&it.slot).unwrap_or_default()),
-            },
-        });
-        let installations = installations.collect();
+                Origin::Fetched => {
+                    let Some(rows) = self.whole.remove(&it.slot) else {
+                        // Without its rows it would be served as if nothing had been counted.
+                        tracing::error!(slot = %it.slot, "the state to install is not here; please report this");
+                        return None;
+                    };
+                    NewState::Rows(rows)
+                }
+            };
+            installations.push(Installation {
+                slot: it.slot,
+                register: it.register.encode(),
+                clock: it.clock,
+                state,
+            });
+        }
         match self.engine.install(epoch, installations) {
             Ok(()) => Some(Event::Installed { task }),
             Err(error) => {
