@@ -63,8 +63,8 @@ async fn an_owner_that_stands_still_for_twenty_seconds_goes_on_with_its_counts()
 async fn clients_that_reach_no_owner_are_served_by_the_others() {
     let mut random = random("clients_that_reach_no_owner");
     let cluster = Cluster::start(3, &policies()).await;
-    // This client knows one node only, and may not follow routes.
-    let client = cluster.client_of(&[0]).routing(Routing::Seeds);
+    // Every check goes to a node that must pass it on.
+    let client = cluster.client().routing(Routing::Others);
     let client = client.connect().await.unwrap();
     let load = load(&client, &mut random);
     answered(&load, 4_000).await;
