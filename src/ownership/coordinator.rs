@@ -163,7 +163,11 @@ impl Coordinator {
             Message::Seal { .. }
             | Message::Accept { .. }
             | Message::Digest { .. }
-            | Message::Chosen { .. } => return,
+            | Message::Chosen { .. }
+            | Message::Become { .. }
+            | Message::Became { .. }
+            | Message::AskHeard { .. }
+            | Message::Heard { .. } => return,
         };
         if ballot.node != ledger.me {
             ledger.refusals.add(Refusal::ForeignBallot);
@@ -189,7 +193,11 @@ impl Coordinator {
             Message::Seal { .. }
             | Message::Accept { .. }
             | Message::Digest { .. }
-            | Message::Chosen { .. } => {}
+            | Message::Chosen { .. }
+            | Message::Become { .. }
+            | Message::Became { .. }
+            | Message::AskHeard { .. }
+            | Message::Heard { .. } => {}
         }
     }
 

@@ -6,7 +6,7 @@
 use super::message::Message;
 use super::record::Register;
 use crate::types::{
-    Epoch, MonoTime, NodeId, Position, Replicas, Slot, SlotRecord, SlotSet, SlotTime,
+    Configuration, Epoch, MonoTime, NodeId, Position, Replicas, Slot, SlotRecord, SlotSet, SlotTime,
 };
 
 /// Names a write, freeze, or transfer from its effect to the event that reports it done. Never used
@@ -69,6 +69,53 @@ pub(crate) enum Event {
     Installed {
         /// Which.
         task: TaskId,
+    },
+    /// The state of these slots, which another owns, does not follow its owner's commits here: one
+    /// was missing, or could not be taken in. Also told when the link from the owner is made anew.
+    Behind {
+        /// Which slots.
+        slots: SlotSet,
+    },
+    /// [`Effect::CatchUp`] has ended.
+    CaughtUp {
+        /// Which.
+        task: TaskId,
+        /// The slots whose state is here, whole. All others failed.
+        slots: Vec<Copied>,
+    },
+    /// [`Effect::Become`] is synced.
+    Became {
+        /// Which.
+        task: TaskId,
+        /// The slots whose state was exactly as told. All others are as they were.
+        slots: SlotSet,
+    },
+    /// A replica or learner has all of what this owner has committed of these slots in the reigns in
+    /// which they are served here, and follows.
+    InSync {
+        /// Who.
+        peer: NodeId,
+        /// Which slots.
+        slots: SlotSet,
+    },
+    /// It does not any more. A lost connection says so for all its slots.
+    OutOfSync {
+        /// Who.
+        peer: NodeId,
+        /// Which slots.
+        slots: SlotSet,
+    },
+    /// A replica takes no commits of this owner's reign any more: it has promised these.
+    Deaf {
+        /// Who.
+        peer: NodeId,
+        /// Each slot and what was promised.
+        slots: Vec<(Slot, Epoch)>,
+    },
+    /// These nodes were heard of directly since this was said last, in whatever they sent.
+    Heard {
+        /// Who.
+        peers: Vec<NodeId>,
     },
     /// The operator vouches that `gone` is gone for good: slots that it alone owned start empty, in
     /// quarantine, at this node. Only one node is told, and the same one again if need be.
@@ -141,7 +188,7 @@ pub(crate) enum Effect {
         /// Each slot and the position that its state must have.
         slots: Vec<(Slot, Position)>,
     },
-    /// Make these states the node's own, whole, at `(epoch, 0)`, replacing what it held of the slot
+    /// Make these states the node's own, whole, at `(epoch, n)`, replacing what it held of the slot
     /// (R2); write them with their registers, all or nothing, and sync; [`Event::Installed`] follows.
     Install {
         /// Names it.
@@ -151,10 +198,39 @@ pub(crate) enum Effect {
         /// What to install.
         slots: Vec<Installed>,
     },
-    /// T8: serve these slots from now on, each at its epoch. Their state is installed.
-    Serve {
+    /// R2, for a replica or learner that lacks what the owner has: copy the state of these slots from
+    /// `from`, which goes on serving them at these epochs; [`Event::CaughtUp`] follows. The copy is
+    /// kept beside what the node holds, until [`Effect::Install`]. What the owner commits meanwhile is
+    /// kept too, and taken in at [`Effect::Follow`].
+    CatchUp {
+        /// Names it.
+        task: TaskId,
+        /// The owner.
+        from: NodeId,
+        /// Each slot and the reign it is served in.
+        slots: Vec<(Slot, Epoch)>,
+    },
+    /// R2, for a replica that has exactly what the candidate has: where the state is at the position
+    /// told, write and sync that it is now at `(epoch, 0)`; [`Event::Became`] follows. Where commits of
+    /// that reign are still on their way here it waits for them, a little.
+    Become {
+        /// Names it.
+        task: TaskId,
+        /// The new epoch.
+        epoch: Epoch,
+        /// Each slot, the position that it must be at, and the highest slot time that counts.
+        slots: Vec<(Slot, Position, SlotTime)>,
+    },
+    /// R1: take in what the owner of these slots commits in these reigns. Their state is installed.
+    Follow {
         /// Which slots.
         slots: Vec<(Slot, Epoch)>,
+    },
+    /// T8: serve these slots from now on, each as chosen, at its epoch, and replicate what is
+    /// committed to its replicas. Their state is installed.
+    Serve {
+        /// Which slots.
+        slots: Vec<(Slot, Configuration)>,
     },
     /// R8: these slots are another node's; their state may go. Their registers stay.
     Drop {
@@ -177,8 +253,23 @@ pub(crate) struct Installed {
     pub(crate) slot: Slot,
     /// Where its state comes from.
     pub(crate) origin: Origin,
+    /// The commits of the epoch that are part of it: none where a candidate installs.
+    pub(crate) n: u64,
     /// What the slot clock shows when it is served first: the highest that the state has seen (T5).
     pub(crate) clock: SlotTime,
     /// The register to write with it.
     pub(crate) register: Register,
+}
+
+/// One slot's part of [`Event::CaughtUp`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Copied {
+    /// Which slot.
+    pub(crate) slot: Slot,
+    /// [`Origin::Own`] where the node had it all already, else [`Origin::Fetched`].
+    pub(crate) origin: Origin,
+    /// How far it is.
+    pub(crate) at: Position,
+    /// The highest slot time that it has seen.
+    pub(crate) clock: SlotTime,
 }

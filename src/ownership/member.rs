@@ -267,7 +267,11 @@ fn parts(answer: Message) -> Vec<Message> {
         other @ (Message::Seal { .. }
         | Message::Accept { .. }
         | Message::Digest { .. }
-        | Message::Chosen { .. }) => parts.push(other),
+        | Message::Chosen { .. }
+        | Message::Become { .. }
+        | Message::Became { .. }
+        | Message::AskHeard { .. }
+        | Message::Heard { .. }) => parts.push(other),
     }
     parts
 }

@@ -4,7 +4,7 @@
 //! A message holds many slots. A refused slot never fails its neighbours, and one synced write
 //! covers all that a message asks for.
 
-use crate::types::{Configuration, Epoch, Position, Slot, SlotRecord, SlotSet, SlotTime};
+use crate::types::{Configuration, Epoch, NodeId, Position, Slot, SlotRecord, SlotSet, SlotTime};
 
 /// See the module.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,6 +51,45 @@ pub(crate) enum Message {
         /// At most a few hundred at once.
         records: Vec<SlotRecord>,
     },
+    /// T6, for replicas that hold exactly what the candidate has installed: it becomes `(ballot, 0)`.
+    Become {
+        /// The sender's ballot.
+        ballot: Epoch,
+        /// Which slots, and as what.
+        slots: Vec<Becoming>,
+    },
+    /// R2: these are at `(ballot, 0)`, synced.
+    Became {
+        /// The ballot of the `Become`.
+        ballot: Epoch,
+        /// The slots that are.
+        slots: SlotSet,
+        /// Those that are not: something higher was promised, or the state is another.
+        refused: SlotSet,
+    },
+    /// Has this owner spoken to you lately?
+    AskHeard {
+        /// The owner that the sender does not hear any more.
+        owner: NodeId,
+    },
+    /// It has, or has not.
+    Heard {
+        /// The owner that was asked about.
+        owner: NodeId,
+        /// Whether it has.
+        lately: bool,
+    },
+}
+
+/// One slot's part of [`Message::Become`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Becoming {
+    /// Which slot.
+    pub(crate) slot: Slot,
+    /// What the candidate's state was made of.
+    pub(crate) at: Position,
+    /// The highest slot time that it has seen.
+    pub(crate) clock: SlotTime,
 }
 
 /// What a replica that has promised holds of a slot. Below the promised ballot none of it can change

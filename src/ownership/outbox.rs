@@ -199,8 +199,12 @@ impl Outbox {
             });
         }
         if !self.serve.is_empty() {
+            let slots = self.serve.iter().filter_map(|(slot, epoch)| {
+                let chosen = register(*slot).chosen?;
+                (chosen.epoch == *epoch).then_some((*slot, chosen))
+            });
             effects.push(Effect::Serve {
-                slots: self.serve.clone(),
+                slots: slots.collect(),
             });
         }
         if let Some(slots) = self.drop.clone() {
@@ -258,6 +262,7 @@ impl ToInstall {
         Installed {
             slot: self.slot,
             origin: self.origin,
+            n: 0,
             clock: self.clock,
             register,
         }

@@ -120,6 +120,13 @@ impl Ownership {
                 self.on_vouched_installed(task);
             }
             Event::Vouched { gone } => self.vouch(gone),
+            Event::Behind { .. }
+            | Event::CaughtUp { .. }
+            | Event::Became { .. }
+            | Event::InSync { .. }
+            | Event::OutOfSync { .. }
+            | Event::Deaf { .. }
+            | Event::Heard { .. } => {}
         }
     }
 
@@ -174,6 +181,10 @@ impl Ownership {
             }
             Message::Digest { groups } => gossip::on_digest(ledger, from, groups),
             Message::Chosen { records } => gossip::on_chosen(ledger, records),
+            Message::Become { .. }
+            | Message::Became { .. }
+            | Message::AskHeard { .. }
+            | Message::Heard { .. } => {}
         }
     }
 

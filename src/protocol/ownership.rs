@@ -23,6 +23,9 @@ pub(crate) const PROPOSALS_MAX: usize = 180;
 /// Most records of a [`WireMessage::Chosen`].
 pub(crate) const RECORDS_MAX: usize = 380;
 
+/// Most slots of a [`WireMessage::Become`].
+pub(crate) const BECOMING_MAX: usize = 800;
+
 /// Groups of slots that a digest tells apart.
 pub(crate) const DIGEST_GROUPS_MAX: usize = SLOT_COUNT as usize / 64;
 
@@ -110,6 +113,17 @@ pub(crate) struct WireRecord {
     pub(crate) chosen: WireConfiguration,
 }
 
+/// A slot whose state becomes that of another epoch.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct WireBecoming {
+    /// Which slot.
+    pub(crate) slot: u16,
+    /// What the state must be now.
+    pub(crate) at: WirePosition,
+    /// The highest slot time that it has seen.
+    pub(crate) clock_ms: u64,
+}
+
 /// See the module.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum WireMessage {
@@ -161,6 +175,35 @@ pub(crate) enum WireMessage {
         #[serde(deserialize_with = "records")]
         records: Vec<WireRecord>,
     },
+    /// Slots whose state becomes that of the ballot.
+    Become {
+        /// The sender's ballot.
+        ballot: WireEpoch,
+        /// Which slots, and as what.
+        #[serde(deserialize_with = "becoming")]
+        slots: Vec<WireBecoming>,
+    },
+    /// They did, or not.
+    Became {
+        /// The ballot of the `Become`.
+        ballot: WireEpoch,
+        /// The slots that did.
+        slots: WireSlots,
+        /// Those that did not.
+        refused: WireSlots,
+    },
+    /// Has this owner spoken to you lately?
+    AskHeard {
+        /// The owner.
+        owner: u128,
+    },
+    /// It has, or has not.
+    Heard {
+        /// The owner.
+        owner: u128,
+        /// Whether it has.
+        lately: bool,
+    },
 }
 
 macro_rules! bounded_lists {
@@ -179,13 +222,22 @@ bounded_lists! {
     proposals: WireProposal, PROPOSALS_MAX;
     groups: u64, DIGEST_GROUPS_MAX;
     records: WireRecord, RECORDS_MAX;
+    becoming: WireBecoming, BECOMING_MAX;
 }
 
 impl WireMessage {
     /// The same in as many messages as it takes for each to fit a frame, at least one.
     pub(crate) fn split(self) -> Vec<Self> {
         match self {
-            Self::Seal { .. } | Self::Digest { .. } => vec![self],
+            Self::Seal { .. }
+            | Self::Digest { .. }
+            | Self::Became { .. }
+            | Self::AskHeard { .. }
+            | Self::Heard { .. } => vec![self],
+            Self::Become { ballot, slots } => {
+                let parts = cut(slots, BECOMING_MAX).into_iter();
+                parts.map(|slots| Self::Become { ballot, slots }).collect()
+            }
             Self::Sealed {
                 ballot,
                 slots,

@@ -86,10 +86,11 @@ impl World {
             } => self.ask_for_rest(node, node_of(from), task, &slots),
             Effect::Install { task, epoch, slots } => self.install(node, task, epoch, &slots),
             Effect::Serve { slots } => {
-                for (slot, epoch) in slots {
-                    self.serve(node, slot, epoch);
+                for (slot, chosen) in slots {
+                    self.serve(node, slot, chosen.epoch);
                 }
             }
+            Effect::CatchUp { .. } | Effect::Become { .. } | Effect::Follow { .. } => {}
             Effect::Drop { slots } => self.drop_states(node, &slots),
             Effect::Announce { records } => self.announce(node, &records),
             Effect::WakeAt(at) => self.wake_at(node, at),
@@ -311,6 +312,9 @@ const fn name(effect: &Effect) -> &'static str {
         Effect::Fetch { .. } => "fetch",
         Effect::Install { .. } => "install",
         Effect::Serve { .. } => "serve",
+        Effect::CatchUp { .. } => "catch-up",
+        Effect::Become { .. } => "become",
+        Effect::Follow { .. } => "follow",
         Effect::Drop { .. } => "drop",
         Effect::Announce { .. } => "announce",
         Effect::WakeAt(_) => "wake",
@@ -324,7 +328,12 @@ const fn hand_off_step(message: &Message) -> Option<&'static str> {
         Message::Sealed { .. } => Some("sealed"),
         Message::Accept { .. } => Some("accept"),
         Message::Accepted { .. } => Some("accepted"),
-        Message::Digest { .. } | Message::Chosen { .. } => None,
+        Message::Become { .. } => Some("become"),
+        Message::Became { .. } => Some("became"),
+        Message::Digest { .. }
+        | Message::Chosen { .. }
+        | Message::AskHeard { .. }
+        | Message::Heard { .. } => None,
     }
 }
 

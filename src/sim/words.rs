@@ -42,7 +42,16 @@ pub(super) fn brief(effect: &Effect) -> String {
             let slots = numbers(slots.iter().map(|it| it.slot));
             format!("install {} at {epoch}: {slots}", task.0)
         }
-        Effect::Serve { slots } => format!("serve {slots:?}"),
+        Effect::Serve { slots } => format!("serve {}", numbers(slots.iter().map(|it| it.0))),
+        Effect::CatchUp { task, from, slots } => {
+            let slots = numbers(slots.iter().map(|it| it.0));
+            format!("catch up {} from {}: {slots}", task.0, node_of(*from))
+        }
+        Effect::Become { task, epoch, slots } => {
+            let slots = numbers(slots.iter().map(|it| it.0));
+            format!("become {} {epoch}: {slots}", task.0)
+        }
+        Effect::Follow { slots } => format!("follow {slots:?}"),
         Effect::Drop { slots } => format!("drop {slots:?}"),
         Effect::Announce { records } => {
             let all = records.iter().map(|it| {
@@ -84,5 +93,16 @@ pub(super) fn brief_message(message: &Message) -> String {
         Message::Chosen { records } => {
             format!("Chosen [{}]", numbers(records.iter().map(|it| it.slot)))
         }
+        Message::Become { ballot, slots } => {
+            let slots = numbers(slots.iter().map(|it| it.slot));
+            format!("Become {ballot} [{slots}]")
+        }
+        Message::Became {
+            ballot,
+            slots,
+            refused,
+        } => format!("Became {ballot} {slots:?}, {} refused", refused.len()),
+        Message::AskHeard { owner } => format!("AskHeard {}", node_of(*owner)),
+        Message::Heard { owner, lately } => format!("Heard {} lately: {lately}", node_of(*owner)),
     }
 }

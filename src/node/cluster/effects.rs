@@ -58,12 +58,15 @@ impl Control {
             }
             Effect::Install { task, epoch, slots } => self.install(task, epoch, slots),
             Effect::Serve { slots } => {
+                let slots: Vec<(Slot, Epoch)> =
+                    slots.iter().map(|it| (it.0, it.1.epoch)).collect();
                 if let Err(error) = self.engine.serve(&slots) {
                     tracing::error!(%error, "a slot is not served; please report this");
                 }
                 self.cluster.forwarder.changed();
                 None
             }
+            Effect::CatchUp { .. } | Effect::Become { .. } | Effect::Follow { .. } => None,
             Effect::Drop { slots } => {
                 self.staged.retain(|slot, _| !slots.contains(*slot));
                 // A failure has closed the fence and was logged there.

@@ -4,9 +4,9 @@
 
 use crate::membership::identity::Address;
 use crate::membership::roster::{RosterEntry, Standing};
-use crate::ownership::message::{Message, Proposal, Refused, SealedSlot};
+use crate::ownership::message::{Becoming, Message, Proposal, Refused, SealedSlot};
 use crate::protocol::ownership::{
-    BadWire, WireConfiguration, WireMessage, WireProposal, WireRecord, WireRefused, WireSealed,
+    BadWire, WireBecoming, WireConfiguration, WireMessage, WireProposal, WireRecord, WireRefused, WireSealed,
     slot,
 };
 use crate::protocol::peer::{PeerFrame, ROSTER_ENTRIES_MAX, WireNode, WireStanding};
@@ -61,6 +61,24 @@ fn to_wire(message: &Message) -> WireMessage {
         Message::Chosen { records } => WireMessage::Chosen {
             records: records.iter().map(record_to_wire).collect(),
         },
+        Message::Become { ballot, slots } => WireMessage::Become {
+            ballot: (*ballot).into(),
+            slots: slots.iter().map(becoming_to_wire).collect(),
+        },
+        Message::Became {
+            ballot,
+            slots,
+            refused,
+        } => WireMessage::Became {
+            ballot: (*ballot).into(),
+            slots: slots.into(),
+            refused: refused.into(),
+        },
+        Message::AskHeard { owner } => WireMessage::AskHeard { owner: owner.0 },
+        Message::Heard { owner, lately } => WireMessage::Heard {
+            owner: owner.0,
+            lately: *lately,
+        },
     }
 }
 
@@ -101,6 +119,26 @@ pub(crate) fn ownership_message(wire: &WireMessage) -> Result<Message, BadWire> 
         },
         WireMessage::Chosen { records } => Message::Chosen {
             records: all(records, record)?,
+        },
+        WireMessage::Become { ballot, slots } => Message::Become {
+            ballot: (*ballot).into(),
+            slots: all(slots, becoming)?,
+        },
+        WireMessage::Became {
+            ballot,
+            slots,
+            refused,
+        } => Message::Became {
+            ballot: (*ballot).into(),
+            slots: slots.into(),
+            refused: refused.into(),
+        },
+        WireMessage::AskHeard { owner } => Message::AskHeard {
+            owner: NodeId(*owner),
+        },
+        WireMessage::Heard { owner, lately } => Message::Heard {
+            owner: NodeId(*owner),
+            lately: *lately,
         },
     })
 }
@@ -179,6 +217,22 @@ fn record(wire: &WireRecord) -> Result<SlotRecord, BadWire> {
     Ok(SlotRecord {
         slot: slot(wire.slot)?,
         chosen: (&wire.chosen).try_into()?,
+    })
+}
+
+fn becoming_to_wire(becoming: &Becoming) -> WireBecoming {
+    WireBecoming {
+        slot: becoming.slot.number(),
+        at: becoming.at.into(),
+        clock_ms: becoming.clock.as_ms(),
+    }
+}
+
+fn becoming(wire: &WireBecoming) -> Result<Becoming, BadWire> {
+    Ok(Becoming {
+        slot: slot(wire.slot)?,
+        at: wire.at.into(),
+        clock: SlotTime::from_ms(wire.clock_ms),
     })
 }
 

@@ -206,6 +206,9 @@ impl Edge {
             Effect::Install { .. }
             | Effect::PreCopy { .. }
             | Effect::Fetch { .. }
+            | Effect::CatchUp { .. }
+            | Effect::Become { .. }
+            | Effect::Follow { .. }
             | Effect::Serve { .. }
             | Effect::Drop { .. }
             | Effect::Announce { .. }
@@ -260,7 +263,11 @@ impl Edge {
                 let slots = slots.into_iter().map(|it| it.0).collect();
                 self.open.push(Open::Fetch(task, slots));
             }
-            Effect::Serve { slots } => self.serving.extend(slots),
+            Effect::Serve { slots } => {
+                let slots = slots.into_iter().map(|(slot, chosen)| (slot, chosen.epoch));
+                self.serving.extend(slots);
+            }
+            Effect::CatchUp { .. } | Effect::Become { .. } | Effect::Follow { .. } => {}
             Effect::Drop { slots } => {
                 for slot in slots.iter() {
                     let chosen = self.stored[&slot].chosen.unwrap();
@@ -293,7 +300,12 @@ impl Edge {
                     assert!(stored(&it.slot).complete, "T7: installed before");
                 }
             }
-            Message::Digest { .. } | Message::Chosen { .. } => {}
+            Message::Digest { .. }
+            | Message::Chosen { .. }
+            | Message::Become { .. }
+            | Message::Became { .. }
+            | Message::AskHeard { .. }
+            | Message::Heard { .. } => {}
         }
     }
 

@@ -173,7 +173,11 @@ impl World {
             Effect::Install { task, epoch, slots } => {
                 it.writes.push_back(Write::Install(task, epoch, slots));
             }
-            Effect::Serve { slots } => it.serving.extend(slots),
+            Effect::Serve { slots } => {
+                let slots = slots.into_iter().map(|(slot, chosen)| (slot, chosen.epoch));
+                it.serving.extend(slots);
+            }
+            Effect::CatchUp { .. } | Effect::Become { .. } | Effect::Follow { .. } => {}
             Effect::Drop { slots } => {
                 it.serving.retain(|slot, _| !slots.contains(*slot));
                 it.states.retain(|slot, _| !slots.contains(*slot));
