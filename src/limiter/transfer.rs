@@ -90,6 +90,16 @@ pub(crate) enum StagingError {
         /// The digest of what came.
         got: SlotDigest,
     },
+    /// Not as many rows came of a slot that is served as the sender has told.
+    #[error("{got} rows came of slot {slot}, but the sender has told {told}")]
+    Count {
+        /// The slot.
+        slot: Slot,
+        /// The sender's count.
+        told: u64,
+        /// Rows that came.
+        got: u64,
+    },
 }
 
 /// A slot's state as far as it has come.
@@ -97,6 +107,8 @@ pub(crate) enum StagingError {
 pub(crate) struct Staging {
     slot: Slot,
     rows: BTreeMap<StateId, Vec<u8>>,
+    /// Rows that came, each time.
+    taken: u64,
     bytes: usize,
     bytes_max: usize,
 }
@@ -107,6 +119,7 @@ impl Staging {
         Self {
             slot,
             rows: BTreeMap::new(),
+            taken: 0,
             bytes: 0,
             bytes_max,
         }
@@ -141,12 +154,32 @@ impl Staging {
             return Err(StagingError::TooLarge { slot, bytes_max });
         }
         self.bytes = bytes;
+        self.taken = self.taken.saturating_add(1);
         if row.is_empty() {
             self.rows.remove(&id);
         } else {
             self.rows.insert(id, row);
         }
         Ok(())
+    }
+
+    /// The rows of a slot that is still served and whose clock shows `clock`, if as many came as the
+    /// sender has told. Each row has a checksum of its own; what it lacks is in the commits behind.
+    ///
+    /// # Errors
+    /// [`StagingError::Count`].
+    pub(crate) fn finish_served(
+        self,
+        clock: SlotTime,
+        told: u64,
+    ) -> Result<Vec<Row>, StagingError> {
+        let (slot, got) = (self.slot, self.taken);
+        if got != told {
+            return Err(StagingError::Count { slot, told, got });
+        }
+        let counts = |row: &[u8]| expires_at(row).is_some_and(|expiry| expiry > clock);
+        let rows = self.rows.into_iter().filter(|(_, row)| counts(row));
+        Ok(rows.collect())
     }
 
     /// The rows that count at `clock`, the frozen slot's, if they are what the sender has.

@@ -39,6 +39,20 @@ pub(crate) enum BulkRequest {
     },
     /// The policy set in force.
     Policies,
+    /// The state of slots that the owner goes on serving, for a replica that then follows its
+    /// commits: from now on it is fed those of these slots.
+    CatchUp {
+        /// Each slot, the reign it is to be served in, and how far the replica's own state is, if
+        /// it counts for anything.
+        #[serde(deserialize_with = "catching_up")]
+        slots: Vec<(u16, WireEpoch, Option<WirePosition>)>,
+    },
+}
+
+type CatchingUp = (u16, WireEpoch, Option<WirePosition>);
+
+fn catching_up<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<CatchingUp>, D::Error> {
+    bounded::at_most::<_, _, { SLOT_COUNT as usize }>(from)
 }
 
 fn slots<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<(u16, WirePosition)>, D::Error> {
@@ -94,6 +108,33 @@ pub(crate) enum BulkChunk<'a> {
     Refused(BulkRefusal),
     /// The policy set, as its room writes it.
     Policies(#[serde(borrow, serialize_with = "raw")] &'a [u8]),
+    /// A slot that is still served is told: what its rows lack is in its commits behind `at`, which
+    /// the replica is fed. Rows may hold some of those already, which does no harm: counts are
+    /// absolute.
+    CopyEnd {
+        /// Which slot.
+        slot: u16,
+        /// All commits up to here are in the rows.
+        at: WirePosition,
+        /// The highest slot time that it has seen.
+        clock_ms: u64,
+        /// How many rows were told of it.
+        count: u64,
+    },
+    /// The replica's own state of a slot is all that the owner has.
+    Same {
+        /// Which slot.
+        slot: u16,
+        /// How far it is.
+        at: WirePosition,
+        /// The highest slot time that it has seen.
+        clock_ms: u64,
+    },
+    /// The node does not serve a slot in that reign; nothing is told of it.
+    NotServed {
+        /// Which slot.
+        slot: u16,
+    },
 }
 
 /// Why nothing is told. None of it changes anything at the node that is asked.

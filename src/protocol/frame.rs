@@ -175,6 +175,15 @@ impl FrameBuffer {
         }
     }
 
+    /// The same, for frames of at most `body_bytes_max` bytes of body from here on.
+    #[cfg(feature = "server")]
+    pub(crate) fn widened(self, body_bytes_max: usize) -> Self {
+        Self {
+            body_bytes_max,
+            ..self
+        }
+    }
+
     /// Adds bytes as they came.
     pub(crate) fn push(&mut self, bytes: &[u8]) {
         // Moving only when half is done with moves each byte at most once.

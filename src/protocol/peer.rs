@@ -9,6 +9,7 @@
 //! | `Requests` | [`super::client::Request`]s and responses, as on `drl-client/1` |
 //! | `Bulk` | on each further stream one [`super::bulk::BulkRequest`] and its chunks |
 //! | `Join` | nothing: the welcome holds all that a node needs to be born into the cluster |
+//! | `Replicate` | behind the hello the commits of the node that dials, behind the welcome what the other one acknowledges: a *link* |
 //!
 //! A refused node is told why, as a [`PeerRefusal`]; then the connection is closed. Frames are at
 //! most [`super::frame::FRAME_BYTES_MAX`] long, and every list has a bound.
@@ -29,6 +30,8 @@ pub(crate) enum Purpose {
     Bulk,
     /// To be born into the cluster, or to learn which node lives at an address.
     Join,
+    /// To carry the commits of the node that dials to a replica: a link.
+    Replicate,
 }
 
 /// What the node that connects says first.

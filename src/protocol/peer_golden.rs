@@ -56,6 +56,7 @@ fn hellos_keep_their_bytes() {
         (Purpose::Requests, "01"),
         (Purpose::Bulk, "02"),
         (Purpose::Join, "03"),
+        (Purpose::Replicate, "04"),
     ];
     for (purpose, last) in purposes {
         let golden = format!("110000000101058020ac020703613a310364726c{last}");
@@ -240,6 +241,12 @@ fn bulk_requests_keep_their_bytes() {
             "0b00000001ac02010109ac02010501",
         ),
         (BulkRequest::Policies, "0100000002"),
+        (
+            BulkRequest::CatchUp {
+                slots: vec![(9, EPOCH, None), (10, EPOCH, Some(position()))],
+            },
+            "0f000000030209ac0201000aac020101ac020105",
+        ),
     ];
     for (request, golden) in cases {
         pinned(&request, golden);
@@ -292,6 +299,24 @@ fn bulk_chunks_keep_their_bytes() {
         (storage, "020000000302"),
         (malformed, "0400000003030178"),
         (BulkChunk::Policies(b"set"), "050000000403736574"),
+        (
+            BulkChunk::CopyEnd {
+                slot: 9,
+                at: position(),
+                clock_ms: 1000,
+                count: 3,
+            },
+            "090000000509ac020105e80703",
+        ),
+        (
+            BulkChunk::Same {
+                slot: 9,
+                at: position(),
+                clock_ms: 1000,
+            },
+            "080000000609ac020105e807",
+        ),
+        (BulkChunk::NotServed { slot: 9 }, "020000000709"),
     ];
     for (chunk, golden) in cases {
         pinned_chunk(&chunk, golden);

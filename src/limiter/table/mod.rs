@@ -35,7 +35,7 @@ mod upkeep;
 
 pub(crate) use change::{Change, ChangeError, Reserve, Seen};
 pub(crate) use decide::{Asked, Outcome, quarantine_left_ms};
-pub(crate) use export::{ExportError, SlotExport, StoredRows};
+pub(crate) use export::{ExportError, ServedCopy, SlotExport, StoredRows};
 pub(crate) use install::Prepared;
 pub(crate) use load::{LoadError, Thawed};
 pub(crate) use slots::NotInstalled;

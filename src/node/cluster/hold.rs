@@ -1,10 +1,12 @@
 //! Telling the state of slots to the node that takes them over: a copy while they are served here,
 //! the rest once they are sealed. A copy is remembered until its rest was told, or another begins.
+//! A replica is told slots that go on being served, and what happens meanwhile over its link.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::limiter::table::{ExportError, SlotExport};
+use crate::limiter::table::{ExportError, ServedCopy, SlotExport};
 use crate::limiter::transfer::Row;
 use crate::node::clock;
 use crate::node::engine::Engine;
@@ -13,10 +15,13 @@ use crate::protocol::bulk::{
     BULK_FRAME_BYTES_MAX, BulkChunk, BulkRefusal, ROW_OVERHEAD_BYTES, ROWS_MAX, WireRow,
 };
 use crate::storage::store::StoreError;
-use crate::types::{MonoTime, Slot};
+use crate::types::{MonoTime, Position, Slot, SlotSet};
 
 /// Rows are sent in frames of about so many bytes, so that one is never above the cap.
 const FRAME_ROWS_BYTES: usize = BULK_FRAME_BYTES_MAX / 2;
+
+/// Served slots that are copied together.
+const PART_SLOTS: usize = 64;
 
 /// Waits below this add up until they are worth a timer.
 const WAIT_MIN: Duration = Duration::from_millis(2);
@@ -35,6 +40,18 @@ struct Pace {
     bytes_per_second: u64,
     /// When all that was sent so far may have been sent.
     due: MonoTime,
+}
+
+/// Served slots that a replica wants to catch up with, each with its position as it was once the
+/// replica was fed: all commits up to there are in the rows.
+#[derive(Debug)]
+pub(super) struct Served {
+    /// To be copied.
+    pub(super) copied: BTreeMap<Slot, Position>,
+    /// The replica has all of them.
+    pub(super) same: Vec<(Slot, Position)>,
+    /// Not served here as asked.
+    pub(super) not_served: SlotSet,
 }
 
 /// Why rows are not told any more.
@@ -81,6 +98,13 @@ impl Hold {
     pub(super) async fn rest(mut self, mut export: SlotExport) {
         let told = self.tell_rest(&mut export).await;
         self.engine.table.end_export(&export);
+        self.end(told).await;
+    }
+
+    /// Tells slots that go on being served, for a replica that is fed their commits from now on. Each
+    /// has its position as it was noted before; a slot that has changed hands since is not served.
+    pub(super) async fn catch_up(mut self, served: Served) {
+        let told = self.tell_served(served).await;
         self.end(told).await;
     }
 
@@ -159,6 +183,70 @@ impl Hold {
         Ok(())
     }
 
+    async fn tell_served(&mut self, served: Served) -> Result<(), Stop> {
+        for slot in served.not_served.iter().map(Slot::number) {
+            self.chunks.send(&BulkChunk::NotServed { slot }).await?;
+        }
+        for (slot, at) in served.same {
+            self.end_served(slot, at, None).await?;
+        }
+        // Part by part, so that what was told counts although the rest is cut off.
+        let copied: Vec<_> = served.copied.into_iter().collect();
+        for part in copied.chunks(PART_SLOTS) {
+            self.tell_part(part).await?;
+        }
+        Ok(())
+    }
+
+    async fn tell_part(&mut self, part: &[(Slot, Position)]) -> Result<(), Stop> {
+        let mut copy = ServedCopy::new(part.iter().map(|(slot, _)| *slot).collect());
+        let mut rows = Vec::new();
+        loop {
+            rows.clear();
+            let more = {
+                let stored = self.engine.stored_rows();
+                let table = &self.engine.table;
+                table.copy_served(&mut copy, &stored, &mut rows)
+            };
+            if !more.map_err(|error| Stop::Refuse(unreadable(&error)))? {
+                break;
+            }
+            let before = self.chunks.sent_bytes();
+            self.rows(&mut rows).await?;
+            let sent = self.chunks.sent_bytes().saturating_sub(before);
+            self.pace.wait(sent).await;
+        }
+        for &(slot, at) in part {
+            self.end_served(slot, at, Some(copy.count(slot))).await?;
+        }
+        Ok(())
+    }
+
+    /// Ends a slot of which so many rows were told, or none because the replica has all.
+    async fn end_served(
+        &mut self,
+        slot: Slot,
+        at: Position,
+        count: Option<u64>,
+    ) -> Result<(), BulkError> {
+        let table = &self.engine.table;
+        // Read before it is asked who serves: of a slot that has changed hands since, it is not told.
+        let clock_ms = table.slot_now(slot, self.engine.now()).as_ms();
+        let still = table.is_served(slot) && table.position(slot).epoch == at.epoch;
+        let (slot, at) = (slot.number(), at.into());
+        let chunk = match count {
+            _ if !still => BulkChunk::NotServed { slot },
+            None => BulkChunk::Same { slot, at, clock_ms },
+            Some(count) => BulkChunk::CopyEnd {
+                slot,
+                at,
+                clock_ms,
+                count,
+            },
+        };
+        self.chunks.send(&chunk).await
+    }
+
     /// Sends rows, those of a slot together.
     async fn rows(&mut self, rows: &mut [Row]) -> Result<(), BulkError> {
         // Stable: of two rows of a state the later one counts.
@@ -214,9 +302,11 @@ fn refusal(error: &ExportError<StoreError>) -> BulkRefusal {
     };
     match error {
         ExportError::StillServed(slot) | ExportError::Void(slot) => not_held(*slot),
-        ExportError::Store(error) => {
-            tracing::error!(%error, "rows of a slot that moves cannot be read");
-            BulkRefusal::StorageFailed
-        }
+        ExportError::Store(error) => unreadable(error),
     }
+}
+
+fn unreadable(error: &StoreError) -> BulkRefusal {
+    tracing::error!(%error, "rows of a slot that is told to another node cannot be read");
+    BulkRefusal::StorageFailed
 }

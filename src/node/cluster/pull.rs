@@ -9,7 +9,7 @@ use crate::limiter::transfer::{Row, SlotDigest, Staging, StagingError};
 use crate::node::peers::{BulkError, BulkReader};
 use crate::node::policy_sets::versioned::{BadPolicySet, VersionedSet};
 use crate::protocol::bulk::{BulkChunk, BulkRefusal};
-use crate::types::{Position, Slot, SlotTime, StateId};
+use crate::types::{Epoch, Position, Slot, SlotSet, SlotTime, StateId};
 
 /// Slots as far as they have come.
 pub(super) type Staged = BTreeMap<Slot, Staging>;
@@ -48,6 +48,23 @@ pub(super) struct Pull {
     bytes: Arc<AtomicU64>,
     /// Most bytes of one slot.
     slot_bytes_max: usize,
+}
+
+/// What a replica asks for of a slot: the reign that it is served in, and how far its own state is,
+/// if it counts for anything.
+pub(super) type Asked = BTreeMap<Slot, (Epoch, Option<Position>)>;
+
+/// A slot that a replica has caught up with.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct CaughtUp {
+    /// Which.
+    pub(super) slot: Slot,
+    /// How far its state is.
+    pub(super) at: Position,
+    /// The highest slot time that it has seen.
+    pub(super) clock: SlotTime,
+    /// The state; `None` where the replica's own is all that there is.
+    pub(super) rows: Option<Vec<Row>>,
 }
 
 /// What a slot is as a whole, by its holder's word.
@@ -128,6 +145,74 @@ impl Pull {
         }
     }
 
+    /// Takes slots in that go on being served; each that has come whole goes to `caught_up`, also if
+    /// the transfer fails later. Its rows are all commits up to its position and maybe more.
+    ///
+    /// # Errors
+    /// [`PullError`].
+    pub(super) async fn catch_up(
+        mut self,
+        asked: &Asked,
+        caught_up: &mut Vec<CaughtUp>,
+    ) -> Result<(), PullError> {
+        let mut staged = Staged::new();
+        let mut open: SlotSet = asked.keys().copied().collect();
+        loop {
+            let told = self.reader.next().await?.ok_or(PullError::CutOff)?;
+            let ended = match told {
+                BulkChunk::Rows { slot, rows } => {
+                    let slot = still(&open, slot)?;
+                    let staging = staged.entry(slot);
+                    let staging =
+                        staging.or_insert_with(|| Staging::new(slot, self.slot_bytes_max));
+                    for row in rows {
+                        staging.take(StateId(row.id), row.bytes.to_vec())?;
+                    }
+                    None
+                }
+                BulkChunk::CopyEnd {
+                    slot,
+                    at,
+                    clock_ms,
+                    count,
+                } => {
+                    let (slot, at) = (still(&open, slot)?, Position::from(at));
+                    let clock = SlotTime::from_ms(clock_ms);
+                    if asked.get(&slot).is_none_or(|it| it.0 != at.epoch) {
+                        return Err(PullError::Senseless("a slot of another reign"));
+                    }
+                    let staging = staged.remove(&slot);
+                    let staging =
+                        staging.unwrap_or_else(|| Staging::new(slot, self.slot_bytes_max));
+                    let rows = Some(staging.finish_served(clock, count)?);
+                    caught_up.push(CaughtUp { slot, at, clock, rows });
+                    Some(slot)
+                }
+                BulkChunk::Same { slot, at, clock_ms } => {
+                    let (slot, at) = (still(&open, slot)?, Position::from(at));
+                    let clock = SlotTime::from_ms(clock_ms);
+                    if asked.get(&slot) != Some(&(at.epoch, Some(at))) {
+                        return Err(PullError::Senseless("a state that is not the replica's"));
+                    }
+                    caught_up.push(CaughtUp { slot, at, clock, rows: None });
+                    Some(slot)
+                }
+                BulkChunk::NotServed { slot } => {
+                    let slot = still(&open, slot)?;
+                    staged.remove(&slot);
+                    Some(slot)
+                }
+                BulkChunk::End => return Ok(()),
+                BulkChunk::Refused(refusal) => return Err(refusal.into()),
+                BulkChunk::SlotEnd { .. } | BulkChunk::Policies(_) => return Err(OTHER_ANSWER),
+            };
+            if let Some(slot) = ended {
+                open.remove(slot);
+            }
+            self.count();
+        }
+    }
+
     /// Takes the next chunk; rows go to `staged`.
     async fn next(&mut self, staged: &mut Staged) -> Result<Told, PullError> {
         let slot_bytes_max = self.slot_bytes_max;
@@ -157,12 +242,29 @@ impl Pull {
             }),
             BulkChunk::End => Told::End,
             BulkChunk::Refused(refusal) => return Err(refusal.into()),
-            BulkChunk::Policies(_) => return Err(PullError::Senseless("policies among rows")),
+            BulkChunk::Policies(_)
+            | BulkChunk::CopyEnd { .. }
+            | BulkChunk::Same { .. }
+            | BulkChunk::NotServed { .. } => return Err(OTHER_ANSWER),
         };
-        self.bytes
-            .store(self.reader.received_bytes(), Ordering::Relaxed);
+        self.count();
         Ok(told)
     }
+
+    /// Shows how much has come.
+    fn count(&self) {
+        let bytes = self.reader.received_bytes();
+        self.bytes.store(bytes, Ordering::Relaxed);
+    }
+}
+
+/// Chunks that answer another request.
+const OTHER_ANSWER: PullError = PullError::Senseless("the answer to another request");
+
+/// A slot that was asked for and of which more may come.
+fn still(open: &SlotSet, number: u16) -> Result<Slot, PullError> {
+    let slot = Slot::new(number).filter(|slot| open.contains(*slot));
+    slot.ok_or(PullError::Senseless("a slot that was not asked for"))
 }
 
 /// Takes a policy set in.
@@ -173,8 +275,11 @@ pub(super) async fn policies(mut reader: BulkReader) -> Result<VersionedSet, Pul
     match reader.next().await?.ok_or(PullError::CutOff)? {
         BulkChunk::Policies(bytes) => Ok(VersionedSet::decode(bytes)?),
         BulkChunk::Refused(refusal) => Err(refusal.into()),
-        BulkChunk::Rows { .. } | BulkChunk::SlotEnd { .. } | BulkChunk::End => {
-            Err(PullError::Senseless("rows where policies were asked for"))
-        }
+        BulkChunk::Rows { .. }
+        | BulkChunk::SlotEnd { .. }
+        | BulkChunk::End
+        | BulkChunk::CopyEnd { .. }
+        | BulkChunk::Same { .. }
+        | BulkChunk::NotServed { .. } => Err(OTHER_ANSWER),
     }
 }

@@ -11,7 +11,7 @@ const WAIT_MAX: Duration = Duration::from_secs(1);
 
 /// The waits between failed attempts.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Backoff {
+pub(crate) struct Backoff {
     bound: Duration,
 }
 
@@ -25,7 +25,7 @@ impl Default for Backoff {
 
 impl Backoff {
     /// The next wait: a random part of the bound, at least a fifth of it.
-    pub(super) fn next_wait(&mut self) -> Duration {
+    pub(crate) fn next_wait(&mut self) -> Duration {
         self.wait(rand::random())
     }
 
@@ -36,7 +36,7 @@ impl Backoff {
     }
 
     /// A connection has lasted: the next wait is a first one again.
-    pub(super) fn reset(&mut self) {
+    pub(crate) fn reset(&mut self) {
         *self = Self::default();
     }
 }

@@ -110,11 +110,9 @@ pub(super) struct Greeted {
     pub(super) connection: Connection,
     /// The stream of the hello.
     pub(super) send: SendStream,
-    #[expect(
-        dead_code,
-        reason = "held: dropped, it would stop the other side's stream"
-    )]
     pub(super) receive: RecvStream,
+    /// What came behind the welcome.
+    pub(super) buffer: FrameBuffer,
     pub(super) welcome: PeerWelcome,
 }
 
@@ -203,7 +201,8 @@ impl Caller {
         if let Err(error) = send.write_all(&frame).await {
             tracing::debug!(%error, %address, "the hello could not be sent");
         }
-        let answer = read_answer(&mut receive).await;
+        let mut buffer = FrameBuffer::default();
+        let answer = read_answer(&mut receive, &mut buffer).await;
         let answer =
             answer.ok_or_else(|| connection.close_reason().map_or_else(garbled, broken))?;
         let welcome = answer.map_err(|refusal| DialError::Refused {
@@ -217,13 +216,13 @@ impl Caller {
             connection,
             send,
             receive,
+            buffer,
             welcome,
         })
     }
 }
 
-async fn read_answer(receive: &mut RecvStream) -> Option<PeerAnswer> {
-    let mut buffer = FrameBuffer::default();
+async fn read_answer(receive: &mut RecvStream, buffer: &mut FrameBuffer) -> Option<PeerAnswer> {
     loop {
         if let Some(body) = buffer.take().ok()? {
             return decode(body).ok();

@@ -1,7 +1,7 @@
 //! Takes in what other nodes dial. Runs on the workers' runtimes, one future for each connection.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use quinn::{Connection, RecvStream, SendStream};
@@ -12,6 +12,7 @@ use super::admission::{Admission, Known};
 use super::bulk::BulkSender;
 use super::counts::{Refused, add};
 use super::event::PeerEvent;
+use super::link::{LinkDoor, VisitingLink};
 use super::session::Arrival;
 use crate::protocol::bulk::{BULK_FRAME_BYTES_MAX, BulkRequest};
 use crate::protocol::frame::{FRAME_BYTES_MAX, FrameBuffer, decode, encode};
@@ -33,13 +34,15 @@ const REFUSAL_WAIT_MAX: Duration = Duration::from_secs(2);
 pub(crate) struct Door {
     admission: Arc<Admission>,
     arrivals: mpsc::Sender<Arrival>,
+    /// Where links go; none until [`Door::open_to_links`].
+    links: OnceLock<Arc<dyn LinkDoor>>,
 }
 
 /// A stream on which frames arrive.
 #[derive(Debug)]
-struct Incoming {
-    stream: RecvStream,
-    buffer: FrameBuffer,
+pub(super) struct Incoming {
+    pub(super) stream: RecvStream,
+    pub(super) buffer: FrameBuffer,
 }
 
 /// Why no frame came.
@@ -90,7 +93,13 @@ impl Door {
         Self {
             admission,
             arrivals,
+            links: OnceLock::new(),
         }
+    }
+
+    /// Takes links from now on. Only the first call counts.
+    pub(crate) fn open_to_links(&self, links: Arc<dyn LinkDoor>) {
+        self.links.get_or_init(|| links);
     }
 
     async fn show_in(&self, connection: &Connection) -> Visited {
@@ -114,6 +123,15 @@ impl Door {
             }
             Purpose::Control => self.listen(connection, known, incoming).await,
             Purpose::Bulk => self.transfer(connection, &known).await,
+            Purpose::Replicate => match self.links.get() {
+                Some(links) => {
+                    let number = self.admission.number();
+                    let peer = known.identity;
+                    let link = VisitingLink::new(connection, (number, peer), send, incoming);
+                    links.carry(link).await
+                }
+                None => Some(CloseCode::Done),
+            },
         };
         Visited::Over(code)
     }

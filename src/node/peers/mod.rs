@@ -11,6 +11,8 @@
 //!   is let in, and passes on what they send, by one bounded queue. When that is full, nothing more
 //!   is read.
 //! - A fetcher ([`bulk`]) opens bulk streams from wherever they are needed.
+//! - A [`LinkDialer`] dials the connections that carry commits to replicas, and a [`LinkDoor`] takes
+//!   those that others dial; what is said on them is no business of this room.
 //! - [`join()`] makes a node without a cluster one of a cluster.
 //!
 //! Who a peer is, is decided by its certificate: the name in it belongs to one node id, as the
@@ -25,6 +27,7 @@ mod dial;
 mod door;
 mod event;
 mod join;
+mod link;
 mod net;
 mod outgoing;
 mod own;
@@ -33,9 +36,11 @@ mod session;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use backoff::Backoff;
 pub(crate) use bulk::{BulkError, BulkReader, BulkSender};
 pub(crate) use door::Door;
 pub(crate) use event::PeerEvent;
 pub(crate) use join::{Joiner, join};
+pub(crate) use link::{DialledLink, LinkDialer, LinkDoor, Misconduct, Passage, VisitingLink};
 pub(crate) use net::PeerNet;
 pub(crate) use own::{ClusterIdentity, Own, requests_answer};

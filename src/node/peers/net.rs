@@ -17,6 +17,7 @@ use super::counts::{PeerCounts, add};
 use super::dial::{Caller, Dialer, close};
 use super::door::Door;
 use super::event::PeerEvent;
+use super::link::LinkDialer;
 use super::own::Own;
 use super::seeds::seek;
 use super::session::{Arrival, Session};
@@ -81,6 +82,16 @@ impl PeerNet {
     pub(crate) fn door(&self) -> Arc<Door> {
         let admission = Arc::clone(&self.admission);
         Arc::new(Door::new(admission, self.arrive.clone()))
+    }
+
+    /// Dials links, on whatever runtime it is used on, and on that one alone.
+    ///
+    /// # Errors
+    /// [`CertError`], if the credentials cannot be used.
+    pub(crate) fn link_dialer(&self, credentials: &Credentials) -> Result<LinkDialer, CertError> {
+        let caller = Caller::new(credentials)?.from(self.admission.own.from);
+        let admission = Arc::clone(&self.admission);
+        Ok(LinkDialer::new(Dialer { admission, caller }))
     }
 
     /// Opens bulk streams; for the tasks of this runtime.

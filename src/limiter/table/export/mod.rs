@@ -8,6 +8,8 @@
 //! again, it is among the removed.
 
 mod progress;
+mod served;
 mod walk;
 
 pub(crate) use progress::{ExportError, SlotExport, StoredRows};
+pub(crate) use served::ServedCopy;

@@ -293,12 +293,12 @@ const fn stored_from(slot: Slot) -> Stage {
 }
 
 /// The first of `slots` whose number is `n` or more.
-fn first_from(slots: &SlotSet, n: usize) -> Option<Slot> {
+pub(super) fn first_from(slots: &SlotSet, n: usize) -> Option<Slot> {
     slots.iter().find(|slot| slot.index() >= n)
 }
 
 /// The first stripe of `slots` from the `n`th on.
-fn stripe_from(slots: &SlotSet, n: usize) -> Option<usize> {
+pub(super) fn stripe_from(slots: &SlotSet, n: usize) -> Option<usize> {
     stripes_of(slots).find(|at| *at >= n)
 }
 
