@@ -54,6 +54,7 @@
 //! | [`limiter`] | may it pass? | pure; its table has locks |
 //! | [`storage`] | is it written? | edge |
 //! | [`ownership`] | who may decide? | pure |
+//! | [`replication`] | is it on enough nodes? | pure; who waits has a lock |
 //! | [`membership`] | who is there? | pure |
 //! | [`transport`] | QUIC endpoints, TLS, certificates, roles | edge |
 //! | [`client`] | how do programs ask? | edge |
@@ -99,6 +100,8 @@ pub mod node;
 #[cfg(feature = "server")]
 mod ownership;
 mod protocol;
+#[cfg(feature = "server")]
+mod replication;
 mod routing;
 #[cfg(feature = "server")]
 mod server;

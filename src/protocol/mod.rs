@@ -26,6 +26,8 @@ pub(crate) mod hello;
 pub(crate) mod ownership;
 #[cfg(feature = "server")]
 pub(crate) mod peer;
+#[cfg(feature = "server")]
+pub(crate) mod replicate;
 pub(crate) mod routes;
 
 #[cfg(test)]

@@ -4,12 +4,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Rooms with those of ours that each may use; `node` and the programs may use all.
-const ROOMS: [(&str, &str); 14] = [
+const ROOMS: [(&str, &str); 15] = [
     ("types", ""),
     ("protocol", "types"),
     ("routing", "types"),
     ("limiter", "types"),
     ("ownership", "types limiter"),
+    ("replication", "types"),
     ("membership", "types"),
     (
         "server",
@@ -27,14 +28,18 @@ const ROOMS: [(&str, &str); 14] = [
         "testing",
         "types limiter transport client config telemetry node",
     ),
-    ("sim", "types limiter ownership membership routing"),
+    (
+        "sim",
+        "types limiter ownership replication membership routing",
+    ),
 ];
-const PURE: [&str; 7] = [
+const PURE: [&str; 8] = [
     "types",
     "protocol",
     "routing",
     "limiter",
     "ownership",
+    "replication",
     "membership",
     "sim",
 ];

@@ -1,0 +1,311 @@
+//! The replica's side of one link: what of an owner's commits is applied, kept for later, or refused.
+//!
+//! A slot *follows* or is *behind*. What comes of a slot that is behind is kept, of the newest reign
+//! seen, until its state has caught up; then [`Follower::follow`] hands it back in order. What is kept
+//! is bounded; where there is no more room a slot's commits are refused until it catches up anew.
+//!
+//! Whether a group may be applied is decided by the table (R1), under its lock. The follower keeps
+//! order, and says nothing is whole that is not.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use crate::types::{Epoch, NodeId, Position, Slot, SlotSet, SlotTime};
+
+/// Most bytes that are kept for later, of one link: what an owner commits in some seconds.
+pub(crate) const KEPT_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// Bytes that a kept group takes besides its own.
+const GROUP_OVERHEAD_BYTES: usize = 96;
+
+/// One slot's part of a commit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Group {
+    /// What it brings the slot's state to.
+    pub(crate) at: Position,
+    /// The slot's clock at the commit.
+    pub(crate) clock: SlotTime,
+    /// The group as it came.
+    pub(crate) bytes: Vec<u8>,
+}
+
+/// What is to be done with a group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Taken {
+    /// Give it to the table, and say what it found by [`Follower::applied`].
+    Apply,
+    /// Nothing: it is kept until the slot has caught up, or is known already.
+    Kept,
+    /// Nothing: it is refused.
+    Refused,
+}
+
+/// What the table found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Found {
+    /// It is applied.
+    Done,
+    /// It was applied before.
+    Known,
+    /// A commit before it is missing, or it is of another reign.
+    Gap,
+    /// The slot takes nothing in: it is not held, or was sealed.
+    Closed,
+}
+
+/// A commit is missing between the state and what was kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("slot {slot} has a gap behind its commit {at:?}; it catches up anew")]
+pub(crate) struct Gap {
+    /// Of which slot.
+    pub(crate) slot: Slot,
+    /// How far its state is.
+    pub(crate) at: Position,
+}
+
+/// How a slot stands.
+#[derive(Debug)]
+enum Standing {
+    /// Its state is here, in this reign, and takes in what comes.
+    Follows(Epoch),
+    /// Its state lacks something.
+    Behind(Backlog),
+}
+
+/// What was kept of a slot: commits of one reign, without a gap.
+#[derive(Debug, Default)]
+struct Backlog {
+    epoch: Epoch,
+    groups: VecDeque<Group>,
+    /// Something of this reign was not kept.
+    has_gap: bool,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Follower {
+    owner: NodeId,
+    slots: BTreeMap<Slot, Standing>,
+    kept_bytes: usize,
+    kept_bytes_max: usize,
+    /// To be told to the ownership.
+    behind: SlotSet,
+    /// To be told to the owner.
+    refused: SlotSet,
+}
+
+impl Follower {
+    /// A new link from `owner`. All slots of its that are here are behind, whatever was followed on
+    /// an earlier link (R6).
+    pub(crate) fn new(owner: NodeId, behind: SlotSet) -> Self {
+        Self {
+            owner,
+            slots: BTreeMap::new(),
+            kept_bytes: 0,
+            kept_bytes_max: KEPT_BYTES_MAX,
+            behind,
+            refused: SlotSet::EMPTY,
+        }
+    }
+
+    /// A group has arrived.
+    pub(crate) fn take(
+        &mut self,
+        slot: Slot,
+        at: Position,
+        clock: SlotTime,
+        bytes: &[u8],
+    ) -> Taken {
+        if at.epoch.node != self.owner {
+            return self.refuse(slot);
+        }
+        match self.slots.get(&slot) {
+            Some(Standing::Follows(epoch)) if at.epoch == *epoch => Taken::Apply,
+            Some(Standing::Follows(epoch)) if at.epoch < *epoch => self.refuse(slot),
+            Some(Standing::Follows(_)) => {
+                self.fall_behind(slot);
+                self.keep(slot, at, clock, bytes)
+            }
+            Some(Standing::Behind(_)) => self.keep(slot, at, clock, bytes),
+            None => {
+                self.fall_behind(slot);
+                self.keep(slot, at, clock, bytes)
+            }
+        }
+    }
+
+    /// What the table found about a group that was to be applied. Where it could not be, it is kept
+    /// or refused as [`Follower::take`] says; true if the slot's state has all up to it.
+    pub(crate) fn applied(
+        &mut self,
+        slot: Slot,
+        group: (Position, SlotTime, &[u8]),
+        found: Found,
+    ) -> bool {
+        let (at, clock, bytes) = group;
+        match found {
+            Found::Done | Found::Known => return true,
+            Found::Gap => {
+                self.fall_behind(slot);
+                self.keep(slot, at, clock, bytes);
+            }
+            Found::Closed => self.fall_behind(slot),
+        }
+        self.refused.insert(slot);
+        false
+    }
+
+    /// The slot's state is here, at this position. Hands back what was kept above it, in order, to be
+    /// applied before anything else of the slot; from then on the slot follows.
+    ///
+    /// # Errors
+    /// [`Gap`]; the slot is behind still.
+    pub(crate) fn follow(&mut self, slot: Slot, at: Position) -> Result<Vec<Group>, Gap> {
+        let backlog = match self.slots.remove(&slot) {
+            Some(Standing::Behind(backlog)) => backlog,
+            Some(Standing::Follows(epoch)) if epoch == at.epoch => {
+                self.slots.insert(slot, Standing::Follows(epoch));
+                return Ok(Vec::new());
+            }
+            Some(Standing::Follows(_)) | None => Backlog::default(),
+        };
+        self.kept_bytes = self.kept_bytes.saturating_sub(backlog.bytes());
+        if !backlog.continues(at) {
+            self.fall_behind(slot);
+            return Err(Gap { slot, at });
+        }
+        self.behind.remove(slot);
+        self.refused.remove(slot);
+        self.slots.insert(slot, Standing::Follows(at.epoch));
+        let kept = backlog.groups.into_iter();
+        let above = kept.filter(|group| group.at.epoch == at.epoch && group.at.n > at.n);
+        Ok(above.collect())
+    }
+
+    /// These slots are about to catch up: what comes from here on is kept, whatever was refused
+    /// before.
+    pub(crate) fn restart(&mut self, slots: &SlotSet) {
+        for slot in slots.iter() {
+            self.forget(slot);
+            self.behind.remove(slot);
+            let backlog = Standing::Behind(Backlog::default());
+            self.slots.insert(slot, backlog);
+        }
+    }
+
+    /// These slots were sealed or dropped: they follow no more. The ownership knows; the owner is told
+    /// as of what was refused.
+    pub(crate) fn close(&mut self, slots: &SlotSet) {
+        for slot in slots.iter() {
+            if let Some(Standing::Follows(_)) = self.slots.get(&slot) {
+                self.refused.insert(slot);
+            }
+            self.forget(slot);
+            self.behind.remove(slot);
+        }
+    }
+
+    /// The slots that have fallen behind since this was asked last.
+    pub(crate) fn behind(&mut self) -> SlotSet {
+        std::mem::replace(&mut self.behind, SlotSet::EMPTY)
+    }
+
+    /// The slots of which something was refused since this was asked last, for the next
+    /// acknowledgement.
+    pub(crate) fn take_refused(&mut self) -> SlotSet {
+        std::mem::replace(&mut self.refused, SlotSet::EMPTY)
+    }
+
+    /// Whether the slot follows in this reign.
+    pub(crate) fn follows(&self, slot: Slot, epoch: Epoch) -> bool {
+        matches!(self.slots.get(&slot), Some(Standing::Follows(of)) if *of == epoch)
+    }
+
+    /// Bytes that are kept for later.
+    pub(crate) const fn kept_bytes(&self) -> usize {
+        self.kept_bytes
+    }
+
+    /// Keeps a group of a slot that is behind, if there is room and it goes on from the last.
+    fn keep(&mut self, slot: Slot, at: Position, clock: SlotTime, bytes: &[u8]) -> Taken {
+        let Some(Standing::Behind(backlog)) = self.slots.get_mut(&slot) else {
+            return self.refuse(slot);
+        };
+        if at.epoch > backlog.epoch {
+            self.kept_bytes = self.kept_bytes.saturating_sub(backlog.bytes());
+            *backlog = Backlog {
+                epoch: at.epoch,
+                ..Backlog::default()
+            };
+        }
+        if at.epoch < backlog.epoch || backlog.has_gap {
+            return self.refuse(slot);
+        }
+        match backlog.groups.back().map(|last| last.at.n) {
+            Some(last) if at.n <= last => return Taken::Kept,
+            Some(last) if at.n.checked_sub(1) != Some(last) => return self.give_up(slot),
+            Some(_) | None => {}
+        }
+        let size = bytes.len().saturating_add(GROUP_OVERHEAD_BYTES);
+        if self.kept_bytes.saturating_add(size) > self.kept_bytes_max {
+            return self.give_up(slot);
+        }
+        self.kept_bytes = self.kept_bytes.saturating_add(size);
+        backlog.groups.push_back(Group {
+            at,
+            clock,
+            bytes: bytes.to_vec(),
+        });
+        Taken::Kept
+    }
+
+    /// Keeps nothing more of the reign: it would have a gap.
+    fn give_up(&mut self, slot: Slot) -> Taken {
+        if let Some(Standing::Behind(backlog)) = self.slots.get_mut(&slot) {
+            self.kept_bytes = self.kept_bytes.saturating_sub(backlog.bytes());
+            backlog.groups = VecDeque::new();
+            backlog.has_gap = true;
+        }
+        self.behind.insert(slot);
+        self.refuse(slot)
+    }
+
+    fn refuse(&mut self, slot: Slot) -> Taken {
+        self.refused.insert(slot);
+        Taken::Refused
+    }
+
+    fn fall_behind(&mut self, slot: Slot) {
+        self.forget(slot);
+        self.behind.insert(slot);
+        let backlog = Standing::Behind(Backlog::default());
+        self.slots.insert(slot, backlog);
+    }
+
+    fn forget(&mut self, slot: Slot) {
+        if let Some(Standing::Behind(backlog)) = self.slots.remove(&slot) {
+            self.kept_bytes = self.kept_bytes.saturating_sub(backlog.bytes());
+        }
+    }
+}
+
+impl Backlog {
+    fn bytes(&self) -> usize {
+        self.groups.iter().fold(0, |sum: usize, group| {
+            sum.saturating_add(group.bytes.len())
+                .saturating_add(GROUP_OVERHEAD_BYTES)
+        })
+    }
+
+    /// Whether nothing is missing between a state at this position and what was kept.
+    fn continues(&self, at: Position) -> bool {
+        // What was kept of an earlier reign is part of the state, or was given up with it.
+        if self.epoch < at.epoch {
+            return true;
+        }
+        if self.epoch > at.epoch || self.has_gap {
+            return false;
+        }
+        let first = self.groups.front().map(|first| first.at.n);
+        first.is_none_or(|first| first <= at.n.saturating_add(1))
+    }
+}
