@@ -10,10 +10,10 @@ use std::time::Duration;
 
 use crossbeam::channel::{Receiver, RecvTimeoutError, bounded};
 use tokio::runtime::{Builder, Runtime};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::{JoinSet, LocalSet};
 
-use super::control::{Control, DONE_MAX, Settings};
+use super::control::{COPIES_MAX, Control, DONE_MAX, Settings};
 use super::handle::{COMMANDS_MAX, Cluster, Command};
 use super::members::ROSTER;
 use super::view::View;
@@ -24,6 +24,7 @@ use crate::membership::swim::{Swim, SwimConfig};
 use crate::node::clock;
 use crate::node::engine::Engine;
 use crate::node::error::StartError;
+use crate::node::links::Links;
 use crate::node::forward::{Forwarder, Waits, peer_setup};
 use crate::node::peers::{ClusterIdentity, Door, Joiner, Own, PeerNet, join};
 use crate::node::policy_sets::rule::{Peers, PolicyEffect, PolicySets};
@@ -146,6 +147,10 @@ impl Membership {
         let mut net = PeerNet::new(own.clone(), roster.clone(), part.credentials)
             .map_err(StartError::Credentials)?;
         let door = net.door();
+        let dialer = net.link_dialer(part.credentials);
+        let dialer = dialer.map_err(StartError::Credentials)?;
+        let links = Links::start(engine, dialer).map_err(StartError::Thread)?;
+        door.open_to_links(links.door());
         let settings = Settings {
             advertise: address,
             certificate: part.credentials.name().unwrap_or_default(),
@@ -173,7 +178,7 @@ impl Membership {
                 let _inside = runtime.enter();
                 net.set_seeds(seeds);
             }
-            let control = control(parts, rooms, (net, commands));
+            let control = control(parts, rooms, (net, links, commands));
             LocalSet::new().block_on(&runtime, control.run(started));
         };
         let thread = std::thread::Builder::new().name("control".to_owned());
@@ -243,7 +248,7 @@ type Rooms = (Ownership, Swim, Roster);
 fn control(
     (engine, cluster, settings): Parts,
     (ownership, swim, roster): Rooms,
-    (net, commands): (PeerNet, mpsc::Receiver<Command>),
+    (net, links, commands): (PeerNet, Arc<Links>, mpsc::Receiver<Command>),
 ) -> Control {
     let (done, ended) = mpsc::channel(DONE_MAX);
     let now = clock::mono_now();
@@ -255,6 +260,7 @@ fn control(
         swim,
         roster,
         net,
+        links,
         commands,
         done,
         ended,
@@ -268,6 +274,7 @@ fn control(
         copied_from: BTreeMap::new(),
         bytes: BTreeMap::new(),
         exports: BTreeMap::new(),
+        copies: Arc::new(Semaphore::new(COPIES_MAX)),
         connected: BTreeSet::new(),
         targeted: (Vec::new(), Vec::new()),
         targets: Arc::default(),

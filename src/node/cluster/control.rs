@@ -11,7 +11,7 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use crossbeam::channel::Sender;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 
 use super::handle::{Cluster, Command};
@@ -22,6 +22,7 @@ use crate::membership::roster::{Roster, Standing};
 use crate::membership::swim::{Swim, SwimEvent};
 use crate::node::clock;
 use crate::node::engine::Engine;
+use crate::node::links::Links;
 use crate::node::peers::{PeerEvent, PeerNet};
 use crate::ownership::Ownership;
 use crate::ownership::event::{Event, TaskId};
@@ -29,6 +30,9 @@ use crate::types::{MonoTime, NodeId, Replicas, SlotSet};
 
 /// How often time is told to the rooms although nothing happened.
 pub(super) const TICK: Duration = Duration::from_millis(100);
+
+/// Copies of served slots that are told to replicas at once, at most.
+pub(super) const COPIES_MAX: usize = 16;
 
 /// Transfers that may have ended and not been noticed.
 pub(super) const DONE_MAX: usize = 64;
@@ -60,6 +64,7 @@ pub(super) struct Control {
     pub(super) swim: Swim,
     pub(super) roster: Roster,
     pub(super) net: PeerNet,
+    pub(super) links: Arc<Links>,
     pub(super) commands: mpsc::Receiver<Command>,
     pub(super) done: mpsc::Sender<Done>,
     pub(super) ended: mpsc::Receiver<Done>,
@@ -83,6 +88,8 @@ pub(super) struct Control {
     pub(super) bytes: BTreeMap<TaskId, Arc<AtomicU64>>,
     /// Copies told to peers, who may ask for the rest.
     pub(super) exports: BTreeMap<NodeId, SlotExport>,
+    /// Copies of served slots that may be told to replicas at once.
+    pub(super) copies: Arc<Semaphore>,
     /// Peers with a session.
     pub(super) connected: BTreeSet<NodeId>,
     /// Members and peers by which the ownership was told its targets last.

@@ -2,7 +2,6 @@
 //! the rest once they are sealed. A copy is remembered until its rest was told, or another begins.
 //! A replica is told slots that go on being served, and what happens meanwhile over its link.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -44,14 +43,14 @@ struct Pace {
 
 /// Served slots that a replica wants to catch up with, each with its position as it was once the
 /// replica was fed: all commits up to there are in the rows.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Served {
     /// To be copied.
-    pub(super) copied: BTreeMap<Slot, Position>,
+    pub(super) copied: Vec<(Slot, Position)>,
     /// The replica has all of them.
     pub(super) same: Vec<(Slot, Position)>,
     /// Not served here as asked.
-    pub(super) not_served: SlotSet,
+    pub(super) not_served: Vec<Slot>,
 }
 
 /// Why rows are not told any more.
@@ -184,15 +183,15 @@ impl Hold {
     }
 
     async fn tell_served(&mut self, served: Served) -> Result<(), Stop> {
-        for slot in served.not_served.iter().map(Slot::number) {
+        for slot in served.not_served {
+            let slot = slot.number();
             self.chunks.send(&BulkChunk::NotServed { slot }).await?;
         }
         for (slot, at) in served.same {
             self.end_served(slot, at, None).await?;
         }
         // Part by part, so that what was told counts although the rest is cut off.
-        let copied: Vec<_> = served.copied.into_iter().collect();
-        for part in copied.chunks(PART_SLOTS) {
+        for part in served.copied.chunks(PART_SLOTS) {
             self.tell_part(part).await?;
         }
         Ok(())
@@ -294,6 +293,21 @@ impl Pace {
             tokio::task::yield_now().await;
         }
     }
+}
+
+/// Has a replica deny the keys of these slots as long as this node does for having lost counts;
+/// whether it does.
+pub(super) fn share_quarantine(engine: &Engine, slots: &SlotSet) -> bool {
+    let now = engine.now();
+    let Some(since) = engine.quarantine(now, &engine.policies.current()) else {
+        return false;
+    };
+    let ago_ms = now.ms_since(since);
+    for slot in slots.iter() {
+        let since = engine.table.slot_now(slot, now).minus_ms(ago_ms);
+        engine.table.quarantine_slot(slot, since);
+    }
+    true
 }
 
 fn refusal(error: &ExportError<StoreError>) -> BulkRefusal {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::control::{Control, Done};
 use super::effects::told;
 use super::handle::Command;
-use super::hold::Hold;
+use super::hold::{Hold, Served, share_quarantine};
 use super::pull;
 use crate::membership::roster::Standing;
 use crate::membership::swim::SwimEvent;
@@ -15,7 +15,11 @@ use crate::ownership::event::Event;
 use crate::protocol::admin::NodeCommand;
 use crate::protocol::bulk::{BulkRefusal, BulkRequest};
 use crate::protocol::peer::{PeerFrame, WireNode};
-use crate::types::{Epoch, NodeId, Slot, SlotSet};
+use crate::protocol::ownership::{WireEpoch, WirePosition};
+use crate::types::{Epoch, NodeId, Position, Slot, SlotSet};
+
+/// What a replica asks for of a slot.
+type Asked = (u16, WireEpoch, Option<WirePosition>);
 
 /// Most copies that are remembered for peers who have not asked for the rest yet.
 const EXPORTS_MAX: usize = 32;
@@ -26,6 +30,8 @@ impl Control {
         match event {
             PeerEvent::Connected { peer } => {
                 let node = peer.node;
+                self.links.heard().note(node);
+                self.links.connect(&peer);
                 self.connected.insert(node);
                 self.changed = true;
                 self.swim(SwimEvent::Announce { to: peer });
@@ -35,14 +41,21 @@ impl Control {
                 self.retarget().await;
             }
             PeerEvent::Lost { peer } => {
+                self.links.lost(peer);
                 self.connected.remove(&peer);
                 self.changed = true;
                 self.swim(SwimEvent::Doubt { node: peer });
                 self.ownership(Event::Lost { peer }).await;
                 self.retarget().await;
             }
-            PeerEvent::Frame { from, frame } => self.frame(from, frame).await,
-            PeerEvent::Datagram { from, bytes } => self.swim(SwimEvent::Datagram { from, bytes }),
+            PeerEvent::Frame { from, frame } => {
+                self.links.heard().note(from);
+                self.frame(from, frame).await;
+            }
+            PeerEvent::Datagram { from, bytes } => {
+                self.links.heard().note(from);
+                self.swim(SwimEvent::Datagram { from, bytes });
+            }
             PeerEvent::Bulk {
                 from,
                 request,
@@ -128,6 +141,7 @@ impl Control {
                 let slots = slots.iter().filter_map(|(slot, _)| Slot::new(*slot));
                 self.tell_rest(from, ballot.into(), slots.collect(), copied, hold);
             }
+            BulkRequest::CatchUp { slots } => self.tell_served(from, &slots, hold),
             BulkRequest::Policies => {
                 let bytes = self.cluster.policies_in_force().encode();
                 self.tasks
@@ -160,6 +174,46 @@ impl Control {
         }
         let export = export.unwrap_or_else(|| self.engine.table.begin_export(slots));
         self.tasks.spawn_local(hold.rest(export));
+    }
+
+    /// Tells a replica slots that go on being served here, and feeds it their commits.
+    fn tell_served(&mut self, from: NodeId, asked: &[Asked], hold: Hold) {
+        let known: Option<Vec<(Slot, Epoch, Option<Position>)>> = asked
+            .iter()
+            .map(|&(slot, epoch, at)| Some((Slot::new(slot)?, epoch.into(), at.map(Into::into))))
+            .collect();
+        let Some(known) = known else {
+            let reason = "there is no such slot".to_owned();
+            let refusal = BulkRefusal::Malformed { reason };
+            self.tasks.spawn_local(hold.refuse(refusal));
+            return;
+        };
+        let table = &self.engine.table;
+        let serves = |slot, epoch| table.is_served(slot) && table.position(slot).epoch == epoch;
+        let fed = known.iter().filter(|(slot, epoch, _)| serves(*slot, *epoch));
+        let fed: SlotSet = fed.map(|(slot, ..)| *slot).collect();
+        // First fed, and then asked how far each slot is: so all commits behind that go there.
+        let place = Arc::clone(&self.copies).try_acquire_owned();
+        let (Ok(place), true) = (place, self.links.feed(from, &fed)) else {
+            self.tasks.spawn_local(hold.refuse(BulkRefusal::Busy));
+            return;
+        };
+        let denied = share_quarantine(&self.engine, &fed);
+        let mut served = Served::default();
+        for (slot, epoch, own) in known {
+            let at = table.position(slot);
+            if !fed.contains(slot) || at.epoch != epoch {
+                served.not_served.push(slot);
+            } else if own == Some(at) && !denied {
+                served.same.push((slot, at));
+            } else {
+                served.copied.push((slot, at));
+            }
+        }
+        self.tasks.spawn_local(async move {
+            hold.catch_up(served).await;
+            drop(place);
+        });
     }
 
     fn end_export(&mut self, peer: NodeId) {

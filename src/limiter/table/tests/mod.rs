@@ -16,6 +16,7 @@ use crate::types::{Epoch, Grant, NodeId, ReservationId, Slot, SlotTime, StateId}
 
 mod cluster;
 mod hand_off;
+mod served;
 mod slots;
 
 #[derive(Debug, Clone)]
