@@ -6,8 +6,8 @@ use crate::membership::identity::Address;
 use crate::membership::roster::{RosterEntry, Standing};
 use crate::ownership::message::{Becoming, Message, Proposal, Refused, SealedSlot};
 use crate::protocol::ownership::{
-    BadWire, WireBecoming, WireConfiguration, WireMessage, WireProposal, WireRecord, WireRefused, WireSealed,
-    slot,
+    BadWire, WireBecoming, WireConfiguration, WireMessage, WireProposal, WireRecord, WireRefused,
+    WireSealed, slot,
 };
 use crate::protocol::peer::{PeerFrame, ROSTER_ENTRIES_MAX, WireNode, WireStanding};
 use crate::types::{BootCounter, Configuration, NodeId, SlotRecord, SlotTime};
@@ -251,6 +251,7 @@ fn node_to_wire(entry: &RosterEntry) -> WireNode {
             Standing::Draining => WireStanding::Draining,
             Standing::Left => WireStanding::Left,
             Standing::Removed => WireStanding::Removed,
+            Standing::Stopping => WireStanding::Stopping,
         },
         weight: entry.weight,
         policies: entry.policies,
@@ -275,6 +276,7 @@ pub(crate) fn roster_entry(wire: &WireNode) -> Result<RosterEntry, BadWire> {
             WireStanding::Draining => Standing::Draining,
             WireStanding::Left => Standing::Left,
             WireStanding::Removed => Standing::Removed,
+            WireStanding::Stopping => Standing::Stopping,
         },
         weight: wire.weight,
         policies: wire.policies,
