@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::Path;
+use std::time::Duration;
 
 use toml::de::DeValue;
 
@@ -22,8 +23,22 @@ const HAND_OFF_BYTES: RangeInclusive<u64> = 64 << 10..=16 << 30;
 const JOIN_MAX: usize = 32;
 
 /// The keys of the table.
-pub(super) const CLUSTER_KEYS: &[&str] =
-    &["join", "advertise", "weight", "hand_off_bytes_per_second"];
+pub(super) const CLUSTER_KEYS: &[&str] = &[
+    "join",
+    "advertise",
+    "weight",
+    "replicas",
+    "zone",
+    "repair_after",
+    "hand_off_bytes_per_second",
+];
+
+/// Longest name of a zone, in bytes.
+const ZONE_BYTES_MAX: usize = 64;
+
+/// Bounds of `repair_after`.
+const REPAIR_AFTER: RangeInclusive<Duration> =
+    Duration::from_secs(10)..=Duration::from_secs(30 * 86_400);
 
 /// `[cluster]`: how a node finds the others, and how they reach it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +53,15 @@ pub struct ClusterConfig {
     /// `weight`: the node's share of the slots against the others', 1 to 16. Default 1: equal
     /// shares, and the smallest ring.
     pub weight: u32,
+    /// `replicas`: nodes that hold each slot of a cluster that is created, 1 or 3. Looked at only
+    /// where a cluster is created; `ratelimitctl cluster set replicas` changes it later. Default 1.
+    pub replicas: u8,
+    /// `zone`: where the node stands, in your words, at most 64 bytes: the replicas of a slot are in
+    /// different zones where there are enough. Default none: a place of its own.
+    pub zone: String,
+    /// `repair_after`: how long a node may be down until its replicas are made elsewhere, 10 s to 30
+    /// days. Default 10 minutes: longer than a restart of a machine, which costs nothing.
+    pub repair_after: Duration,
     /// `hand_off_bytes_per_second`: most bytes of state that the node sends a second while slots
     /// move, 64 KiB to 16 GiB. Default 64 MiB: half of a gigabit link, which leaves the other half
     /// to the checks.
@@ -50,6 +74,9 @@ impl Default for ClusterConfig {
             join: Vec::new(),
             advertise: None,
             weight: 1,
+            replicas: 1,
+            zone: String::new(),
+            repair_after: Duration::from_secs(600),
             hand_off_bytes_per_second: 64 << 20,
         }
     }
@@ -65,10 +92,44 @@ pub(super) fn cluster(reader: &mut Reader<'_>, table: &Table<'_>) -> ClusterConf
         weight: weight
             .and_then(|weight| u32::try_from(weight).ok())
             .unwrap_or(default.weight),
+        replicas: replicas(reader, table).unwrap_or(default.replicas),
+        zone: zone(reader, table).unwrap_or_default(),
+        repair_after: reader
+            .duration(table, "repair_after", REPAIR_AFTER)
+            .unwrap_or(default.repair_after),
         hand_off_bytes_per_second: reader
             .size(table, "hand_off_bytes_per_second", HAND_OFF_BYTES)
             .unwrap_or(default.hand_off_bytes_per_second),
     }
+}
+
+fn replicas(reader: &mut Reader<'_>, table: &Table<'_>) -> Option<u8> {
+    let number = reader.whole(table, "replicas", 1..=3)?;
+    let replicas = u8::try_from(number).ok()?;
+    if let Some(wrong) = not_replicas(replicas)
+        && let Some(found) = table.get("replicas")
+    {
+        reader.error(&found.span, wrong, Some("write 1 or 3"));
+    }
+    Some(replicas)
+}
+
+fn not_replicas(replicas: u8) -> Option<String> {
+    let told = "`replicas` is 1 or 3: with 2, the loss of either node stops grants";
+    (!matches!(replicas, 1 | 3)).then(|| told.to_owned())
+}
+
+fn zone(reader: &mut Reader<'_>, table: &Table<'_>) -> Option<String> {
+    let text = reader.text(table, "zone")?;
+    if let Some(wrong) = bad_zone(text.value) {
+        reader.error(&text.span, wrong, None);
+    }
+    Some(text.value.to_owned())
+}
+
+fn bad_zone(zone: &str) -> Option<String> {
+    let bad = zone.len() > ZONE_BYTES_MAX || zone.chars().any(char::is_control);
+    bad.then(|| format!("`zone` has more than {ZONE_BYTES_MAX} bytes, or control characters"))
 }
 
 fn join(reader: &mut Reader<'_>, table: &Table<'_>) -> Option<Vec<String>> {
@@ -243,11 +304,17 @@ impl NodeConfig {
             );
             Diagnostic::new(Severity::Error, "--weight", None, &message, None)
         });
+        let flag = |flag: &str, message: String| {
+            Diagnostic::new(Severity::Error, flag, None, &message, None)
+        };
+        let replicas = not_replicas(cluster.replicas).map(|it| flag("--replicas", it));
+        let zone = bad_zone(&cluster.zone).map(|it| flag("--zone", it));
         let many = (cluster.join.len() > JOIN_MAX).then(|| {
             let message = format!("{} addresses; {JOIN_MAX} are enough", cluster.join.len());
             Diagnostic::new(Severity::Error, "--join", None, &message, None)
         });
-        join.chain(advertise).chain(weight).chain(many).collect()
+        let others = weight.into_iter().chain(replicas).chain(zone).chain(many);
+        join.chain(advertise).chain(others).collect()
     }
 
     /// Whether `other` is surely this node: what a name means is for its name server to say.

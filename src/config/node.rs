@@ -221,6 +221,10 @@ pub struct NodeOverrides {
     pub advertise: Option<String>,
     /// `--weight`
     pub weight: Option<u32>,
+    /// `--replicas`
+    pub replicas: Option<u8>,
+    /// `--zone`
+    pub zone: Option<String>,
     /// `--insecure`
     pub insecure: Option<bool>,
     /// `--log-format`
@@ -284,6 +288,8 @@ impl NodeConfig {
             join,
             advertise,
             weight,
+            replicas,
+            zone,
             insecure,
             log_format,
             log_level,
@@ -293,6 +299,8 @@ impl NodeConfig {
         replace(&mut self.create, create);
         replace(&mut self.log.format, log_format);
         replace(&mut self.cluster.weight, weight);
+        replace(&mut self.cluster.replicas, replicas);
+        replace(&mut self.cluster.zone, zone);
         self.cluster.advertise = advertise.or_else(|| self.cluster.advertise.take());
         if replace(&mut self.cluster.join, join) {
             origin.join = None;

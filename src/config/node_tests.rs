@@ -54,6 +54,9 @@ fn a_file_sets_every_key() {
         join = ["a.example:1", "[::2]:2"]
         advertise = "b.example:3"
         weight = 4
+        replicas = 3
+        zone = "rack-7"
+        repair_after = "30s"
         hand_off_bytes_per_second = "5MiB"
         [storage]
         sync_interval = "2s"
@@ -83,6 +86,9 @@ fn a_file_sets_every_key() {
             join: vec!["a.example:1".into(), "[::2]:2".into()],
             advertise: Some("b.example:3".into()),
             weight: 4,
+            replicas: 3,
+            zone: "rack-7".to_owned(),
+            repair_after: Duration::from_secs(30),
             hand_off_bytes_per_second: 5 << 20,
         },
         table: TableConfig {

@@ -3,6 +3,7 @@
 //!
 //! - [`identity`]: what a node is called among members, and where it is reached.
 //! - [`swim`]: who answers, by probes, suspicion and gossip; `step(now, event) -> effects`.
+//! - [`cluster_settings`]: how many replicas the operator wants.
 //! - [`roster`]: the durable list of the cluster's nodes, merged alike on every node.
 #![cfg_attr(
     not(test),
@@ -11,6 +12,7 @@
 #![warn(clippy::wildcard_enum_match_arm)]
 
 mod alarms;
+pub(crate) mod cluster_settings;
 mod config;
 mod event;
 pub(crate) mod identity;

@@ -43,6 +43,9 @@ pub(crate) enum Standing {
     Left,
     /// An operator has vouched that it is gone. It never comes back under this id.
     Removed,
+    /// It is about to stop and hands over what it owns, but keeps what it replicates: it will be
+    /// back.
+    Stopping,
 }
 
 /// A node of the cluster.
@@ -289,12 +292,12 @@ impl Roster {
         }
     }
 
-    /// The nodes that slots should be on, with their weights, by node id. One that does not answer
-    /// stays among them.
-    pub(crate) fn ring_members(&self) -> Vec<(NodeId, u32)> {
-        let active = self.entries.values();
-        let active = active.filter(|entry| entry.standing == Standing::Active);
-        active.map(|entry| (entry.node, entry.weight)).collect()
+    /// The nodes that slots should be on, by node id: those that take slots, and those that will be
+    /// back. One that does not answer stays among them.
+    pub(crate) fn ring_members(&self) -> impl Iterator<Item = &RosterEntry> {
+        let of_ring = [Standing::Active, Standing::Stopping];
+        let entries = self.entries.values();
+        entries.filter(move |entry| of_ring.contains(&entry.standing))
     }
 
     /// A hash of the whole list: two nodes with the same one know the same.

@@ -31,6 +31,7 @@ pub(super) fn encode<'a>(entries: impl ExactSizeIterator<Item = &'a RosterEntry>
             Standing::Draining => 1,
             Standing::Left => 2,
             Standing::Removed => 3,
+            Standing::Stopping => 4,
         });
         out.extend_from_slice(&entry.weight.to_le_bytes());
         out.extend_from_slice(&entry.policies.to_le_bytes());
@@ -70,6 +71,7 @@ fn take_entry(rest: &mut &[u8]) -> Option<RosterEntry> {
         [1] => Standing::Draining,
         [2] => Standing::Left,
         [3] => Standing::Removed,
+        [4] => Standing::Stopping,
         [_] => return None,
     };
     let weight = u32::from_le_bytes(take(rest)?);

@@ -41,6 +41,12 @@ pub enum StartError {
         /// The address.
         seed: String,
     },
+    /// A cluster cannot be created with so many replicas.
+    #[error("a slot has 1 or 3 replicas, not {replicas}: with 2, the loss of either stops grants")]
+    BadReplicas {
+        /// How many were asked for.
+        replicas: u8,
+    },
     /// The node could not become one of the cluster.
     #[error("cannot join the cluster")]
     Join(#[source] Box<dyn std::error::Error + Send + Sync>),

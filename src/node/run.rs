@@ -47,6 +47,13 @@ pub struct NodeOptions {
     pub advertise: Option<String>,
     /// Its share of the slots against the others', 1 to 16. Default 1.
     pub weight: u32,
+    /// Nodes that hold each slot of a cluster that this node creates, 1 or 3. Default 1.
+    pub replicas: u8,
+    /// Where it stands: the replicas of a slot are in different zones where there are enough. At
+    /// most 64 bytes; default none.
+    pub zone: String,
+    /// How long a node may be down until its replicas are made elsewhere. Default 10 minutes.
+    pub repair_after: Duration,
     /// How long a stopping node hands its slots to others, at most. Default 30 s.
     pub drain_timeout: Duration,
     /// Most bytes of state sent a second while slots move. Default 64 MiB.
@@ -85,6 +92,9 @@ impl NodeOptions {
             join: Vec::new(),
             advertise: None,
             weight: 1,
+            replicas: 1,
+            zone: String::new(),
+            repair_after: Duration::from_secs(600),
             drain_timeout: Duration::from_secs(30),
             hand_off_bytes_per_second: 64 << 20,
             max_keys: 10_000_000,
@@ -107,6 +117,9 @@ impl NodeOptions {
             from: Some(address.ip()).filter(|ip| !ip.is_unspecified()),
             join: &self.join,
             weight: self.weight,
+            replicas: self.replicas,
+            zone: &self.zone,
+            repair_after: self.repair_after,
             hand_off_bytes_per_second: self.hand_off_bytes_per_second,
         }
     }

@@ -8,6 +8,7 @@ use super::forward::Local;
 use super::policies::ActivePolicy;
 use crate::limiter::policy::OnFailure;
 use crate::limiter::table::{Asked, Change, ChangeError, Outcome, Reserve};
+use crate::membership::cluster_settings::NotReplicas;
 use crate::membership::roster::WEIGHT_MAX;
 use crate::protocol::admin::{AdminRequest, AdminResponse, NodeCommand};
 use crate::protocol::client::{Ask, RequestBody, ResponseBody, Target};
@@ -147,6 +148,10 @@ impl Engine {
                 if !(1..=WEIGHT_MAX).contains(weight) =>
             {
                 let reason = format!("a weight is 1 to {WEIGHT_MAX}");
+                AdminResponse::Failed(WireError::Malformed { reason })
+            }
+            AdminRequest::Node(NodeCommand::Replicas(replicas)) if !matches!(replicas, 1 | 3) => {
+                let reason = NotReplicas(*replicas).to_string();
                 AdminResponse::Failed(WireError::Malformed { reason })
             }
             AdminRequest::Node(command) => cluster.node_command(command),

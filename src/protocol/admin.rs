@@ -76,6 +76,8 @@ pub enum NodeCommand {
     },
     /// The node that is asked owns a share of the slots by this weight.
     Weight(u32),
+    /// Each slot of the whole cluster is on this many nodes, 1 or 3, as soon as there are as many.
+    Replicas(u8),
 }
 
 /// The cluster as one node sees it.

@@ -163,6 +163,13 @@ pub(crate) enum PeerFrame {
         /// Its hash.
         hash: u64,
     },
+    /// What the operator wants of the whole cluster, as the sender knows it; the later one wins.
+    Settings {
+        /// Counts the changes.
+        version: u64,
+        /// Nodes that hold each slot.
+        replicas: u8,
+    },
 }
 
 /// Most nodes in one [`PeerFrame::Roster`]: so many fit at their longest. More go in several.
@@ -190,6 +197,8 @@ pub(crate) enum WireStanding {
     Left,
     /// It has gone for good.
     Removed,
+    /// It is about to stop and comes back.
+    Stopping,
 }
 
 /// A node of the cluster.

@@ -134,8 +134,9 @@ fn control_frames_keep_their_bytes() {
                 node(WireStanding::Draining),
                 node(WireStanding::Left),
                 node(WireStanding::Removed),
+                node(WireStanding::Stopping),
             ]),
-            "420000000104ac0201020003040103613a310163017aac0201020103040103613a310163017aac0201020203040103613a310163017aac0201020303040103613a310163017a",
+            "520000000105ac0201020003040103613a310163017aac0201020103040103613a310163017aac0201020203040103613a310163017aac0201020303040103613a310163017aac0201020403040103613a310163017a",
         ),
         (PeerFrame::RosterDigest(300), "0300000002ac02"),
         (
@@ -144,6 +145,13 @@ fn control_frames_keep_their_bytes() {
                 hash: 300,
             },
             "040000000303ac02",
+        ),
+        (
+            PeerFrame::Settings {
+                version: 3,
+                replicas: 1,
+            },
+            "03000000040301",
         ),
     ];
     for (frame, golden) in cases {

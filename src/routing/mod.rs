@@ -1,6 +1,6 @@
 //! WHOSE IS IT: the hash and slot of a key, who owns each slot, and who should.
 //!
-//! - [`ring`]: who should hold each slot, by the members alone.
+//! - [`placement`], [`ring`]: who should hold each slot, by the members alone.
 //! - [`slot_map`]: who does own it, by the newest records known.
 //! - [`router`]: where a check of a slot goes, from this node's point of view.
 #![cfg_attr(
@@ -11,7 +11,9 @@
 
 mod key_hash;
 #[cfg(feature = "server")]
-pub(crate) mod ring;
+pub(crate) mod placement;
+#[cfg(feature = "server")]
+mod ring;
 #[cfg(feature = "server")]
 pub(crate) mod router;
 mod sip13;

@@ -83,6 +83,12 @@ pub(crate) struct Serve {
     /// Own this share of the slots against the other nodes' weights, 1 to 16 [default: 1]
     #[arg(long, value_name = "N")]
     pub(crate) weight: Option<u32>,
+    /// With --create: have each slot on this many nodes, 1 or 3, once there are as many [default: 1]
+    #[arg(long, value_name = "N")]
+    pub(crate) replicas: Option<u8>,
+    /// Stand in this zone: the replicas of a slot are in different ones, where there are enough
+    #[arg(long, value_name = "NAME")]
+    pub(crate) zone: Option<String>,
     /// Answer clients that have no certificate
     #[arg(long)]
     pub(crate) insecure: bool,
@@ -105,6 +111,9 @@ pub(crate) struct Dev {
         overrides_with = "nodes"
     )]
     pub(crate) nodes: u16,
+    /// Have each slot on this many of them, 1 or 3
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) replicas: u8,
     /// Listen on this address; further nodes take the ports after it
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7400")]
     pub(crate) listen: SocketAddr,

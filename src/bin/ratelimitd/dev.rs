@@ -86,6 +86,7 @@ fn options(
     };
     options.data_dir = Some(own.join("data"));
     options.create = first.is_none();
+    options.replicas = arguments.replicas;
     options.join = first.iter().map(ToString::to_string).collect();
     options.drain_timeout = STOP_WAIT;
     Ok(options)

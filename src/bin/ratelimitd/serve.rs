@@ -57,6 +57,8 @@ fn overrides(arguments: &Serve) -> NodeOverrides {
         join: arguments.join.clone(),
         advertise: arguments.advertise.clone(),
         weight: arguments.weight,
+        replicas: arguments.replicas,
+        zone: arguments.zone.clone(),
         insecure: arguments.insecure.then_some(true),
         log_format: arguments.log.log_format,
         log_level: arguments.log.log_level.clone(),
@@ -74,6 +76,9 @@ fn options(config: &NodeConfig) -> anyhow::Result<NodeOptions> {
     options.join.clone_from(&config.cluster.join);
     options.advertise.clone_from(&config.cluster.advertise);
     options.weight = config.cluster.weight;
+    options.replicas = config.cluster.replicas;
+    options.zone.clone_from(&config.cluster.zone);
+    options.repair_after = config.cluster.repair_after;
     options.drain_timeout = config.server.drain_timeout;
     options.hand_off_bytes_per_second = config.cluster.hand_off_bytes_per_second;
     options.max_keys = config.table.max_keys;

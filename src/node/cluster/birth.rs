@@ -16,8 +16,10 @@ use tokio::task::{JoinSet, LocalSet};
 use super::control::{COPIES_MAX, Control, DONE_MAX, Settings};
 use super::handle::{COMMANDS_MAX, Cluster, Command};
 use super::members::ROSTER;
+use super::targets::{CLUSTER_SETTINGS, Targeted};
 use super::view::View;
 use crate::limiter::policy::PolicySet;
+use crate::membership::cluster_settings::ClusterSettings;
 use crate::membership::identity::{Address, Identity};
 use crate::membership::roster::{Roster, Standing, WEIGHT_MAX};
 use crate::membership::swim::{Swim, SwimConfig};
@@ -58,6 +60,12 @@ pub(crate) struct Part<'a> {
     pub(crate) join: &'a [String],
     /// Its share of the slots.
     pub(crate) weight: u32,
+    /// Replicas of each slot of a cluster that it creates.
+    pub(crate) replicas: u8,
+    /// Where it stands.
+    pub(crate) zone: &'a str,
+    /// How long a node may be down until its replicas are made elsewhere.
+    pub(crate) repair_after: Duration,
     /// Most bytes of copies a second.
     pub(crate) hand_off_bytes_per_second: u64,
 }
@@ -138,6 +146,7 @@ impl Membership {
         };
         let registers = registers(engine)?;
         let roster = roster(engine)?;
+        let wanted = cluster_settings(engine, part.replicas)?;
         let setup = peer_setup(part.credentials, &own).map_err(StartError::Credentials)?;
         let forwarder = Arc::new(Forwarder::new(about.node, setup, Waits::default()));
         let (policies, effects) = policies(engine, &roster, file)?;
@@ -155,6 +164,8 @@ impl Membership {
             advertise: address,
             certificate: part.credentials.name().unwrap_or_default(),
             weight: part.weight.clamp(1, WEIGHT_MAX),
+            zone: part.zone.to_owned(),
+            repair_after: part.repair_after,
             hand_off_bytes_per_second: part.hand_off_bytes_per_second,
         };
         let ownership = Ownership::new(
@@ -170,7 +181,7 @@ impl Membership {
         });
         cluster.forwarder.apply(&known.collect::<Vec<_>>());
         let parts = (Arc::clone(engine), Arc::clone(&cluster), settings);
-        let rooms = (ownership, swim, roster);
+        let rooms = (ownership, swim, (roster, wanted));
         let (started, starting) = bounded(1);
         let runtime = runtime()?;
         let run = move || {
@@ -242,12 +253,12 @@ impl Drop for Membership {
 }
 
 type Parts = (Arc<Engine>, Arc<Cluster>, Settings);
-type Rooms = (Ownership, Swim, Roster);
+type Rooms = (Ownership, Swim, (Roster, ClusterSettings));
 
 /// A control loop about to run.
 fn control(
     (engine, cluster, settings): Parts,
-    (ownership, swim, roster): Rooms,
+    (ownership, swim, (roster, wanted)): Rooms,
     (net, links, commands): (PeerNet, Arc<Links>, mpsc::Receiver<Command>),
 ) -> Control {
     let (done, ended) = mpsc::channel(DONE_MAX);
@@ -259,6 +270,7 @@ fn control(
         ownership,
         swim,
         roster,
+        wanted,
         net,
         links,
         commands,
@@ -276,7 +288,8 @@ fn control(
         exports: BTreeMap::new(),
         copies: Arc::new(Semaphore::new(COPIES_MAX)),
         connected: BTreeSet::new(),
-        targeted: (Vec::new(), Vec::new()),
+        targeted: Targeted::default(),
+        down_since: BTreeMap::new(),
         targets: Arc::default(),
         standing: Standing::Active,
         leaving: false,
@@ -312,6 +325,27 @@ fn registers(engine: &Engine) -> Result<Vec<Option<Register>>, StartError> {
         }
     }
     Ok(registers)
+}
+
+/// What the operator wants of the cluster, as stored; of one that is created, what this node is told.
+fn cluster_settings(engine: &Engine, replicas: u8) -> Result<ClusterSettings, StartError> {
+    if let Some(bytes) = engine.store.meta(CLUSTER_SETTINGS)? {
+        return ClusterSettings::from_bytes(&bytes).ok_or_else(|| StartError::Damaged {
+            what: "the cluster's settings".to_owned(),
+        });
+    }
+    if !engine.about.founder {
+        return Ok(ClusterSettings::default());
+    }
+    // A cluster of an earlier version of the software has one.
+    let created = engine.found_registers.is_empty();
+    let replicas = if created { replicas } else { 1 };
+    let settings = ClusterSettings::new(1, replicas);
+    let settings = settings.map_err(|_bad| StartError::BadReplicas { replicas })?;
+    engine
+        .store
+        .put_meta(CLUSTER_SETTINGS, &settings.to_bytes())?;
+    Ok(settings)
 }
 
 fn roster(engine: &Engine) -> Result<Roster, StartError> {

@@ -16,7 +16,9 @@ use tokio::task::JoinSet;
 
 use super::handle::{Cluster, Command};
 use super::pull::{Staged, Whole};
+use super::targets::Targeted;
 use crate::limiter::table::SlotExport;
+use crate::membership::cluster_settings::ClusterSettings;
 use crate::membership::identity::Address;
 use crate::membership::roster::{Roster, Standing};
 use crate::membership::swim::{Swim, SwimEvent};
@@ -63,6 +65,8 @@ pub(super) struct Control {
     pub(super) ownership: Ownership,
     pub(super) swim: Swim,
     pub(super) roster: Roster,
+    /// What the operator wants of the whole cluster.
+    pub(super) wanted: ClusterSettings,
     pub(super) net: PeerNet,
     pub(super) links: Arc<Links>,
     pub(super) commands: mpsc::Receiver<Command>,
@@ -92,8 +96,10 @@ pub(super) struct Control {
     pub(super) copies: Arc<Semaphore>,
     /// Peers with a session.
     pub(super) connected: BTreeSet<NodeId>,
-    /// Members and peers by which the ownership was told its targets last.
-    pub(super) targeted: (Vec<(NodeId, u32)>, Vec<NodeId>),
+    /// By what the ownership was told its targets last.
+    pub(super) targeted: Targeted,
+    /// Nodes that do not answer, and since when.
+    pub(super) down_since: BTreeMap<NodeId, MonoTime>,
     /// Of each slot, who should hold it.
     pub(super) targets: Arc<Vec<Replicas>>,
     /// What this node wants to be to the cluster.
@@ -115,6 +121,10 @@ pub(super) struct Settings {
     pub(super) certificate: String,
     /// Its share of the slots.
     pub(super) weight: u32,
+    /// Where it stands.
+    pub(super) zone: String,
+    /// How long a node may be down until its replicas are made elsewhere.
+    pub(super) repair_after: Duration,
     /// Most bytes of copies a second.
     pub(super) hand_off_bytes_per_second: u64,
 }
@@ -177,6 +187,7 @@ impl Control {
             self.tick_at = now.plus(TICK);
             self.changed = true;
             self.note_drained();
+            self.retarget().await;
             self.leave_if_drained().await;
         }
         if now >= self.tell_at {

@@ -11,21 +11,16 @@ use crate::membership::swim::{Liveness, SwimEffect, SwimEvent};
 use crate::node::clock;
 use crate::node::peer_wire::roster_frames;
 use crate::node::policy_sets::rule::Peers;
-use crate::ownership::event::Event;
 use crate::ownership::{Refusals, Stage};
 use crate::protocol::admin::{HandOff, RingNode};
 use crate::protocol::peer::PeerFrame;
-use crate::routing::ring::Ring;
-use crate::types::{BootCounter, NodeId, Slot};
+use crate::types::{BootCounter, NodeId};
 
 /// Name of the roster in `meta`.
 pub(super) const ROSTER: &str = "roster";
 
 /// How often peers are told digests of what this node knows, in case they missed it.
 pub(super) const TELL: Duration = Duration::from_secs(1);
-
-/// One replica a slot.
-const REPLICAS: usize = 1;
 
 impl Control {
     /// Lets the members take notice, and does what they want.
@@ -39,6 +34,7 @@ impl Control {
                 SwimEffect::WakeAt(at) => self.wake_at = self.wake_at.min(at),
                 SwimEffect::MemberUp { member } => {
                     self.changed = true;
+                    self.down_since.remove(&member.node);
                     tracing::info!(peer = %member.node, address = member.address.as_str(), "node is up");
                 }
                 SwimEffect::MemberSuspect { member } => {
@@ -47,6 +43,8 @@ impl Control {
                 }
                 SwimEffect::MemberDown { member } => {
                     self.changed = true;
+                    let now = clock::mono_now();
+                    self.down_since.entry(member.node).or_insert(now);
                     tracing::warn!(
                         peer = %member.node, address = member.address.as_str(),
                         "node is down; slots that it owns wait for it, and on_failure answers their keys"
@@ -84,7 +82,7 @@ impl Control {
             policies: self.cluster.policies_in_force().hash,
             addresses: vec![self.settings.advertise.clone()],
             certificate: self.settings.certificate.clone(),
-            zone: String::new(),
+            zone: self.settings.zone.clone(),
         };
         match self.roster.publish(entry) {
             Ok(true) => {
@@ -124,27 +122,6 @@ impl Control {
         self.retarget().await;
     }
 
-    /// Works out who should hold each slot, and tells the ownership if that, or who can be reached,
-    /// has changed.
-    pub(super) async fn retarget(&mut self) {
-        let members = self.roster.ring_members();
-        let mut reachable: Vec<NodeId> = self.connected.iter().copied().collect();
-        reachable.push(self.engine.about.node);
-        if members == self.targeted.0 && reachable == self.targeted.1 {
-            return;
-        }
-        // Without any member to take them, slots stay where they are.
-        if members != self.targeted.0 && !members.is_empty() {
-            let ring = Ring::new(&members);
-            self.targets = Arc::new(Slot::all().map(|it| ring.targets(it, REPLICAS)).collect());
-        }
-        self.targeted = (members, reachable.clone());
-        self.changed = true;
-        let targets = self.targets.to_vec();
-        let event = Event::Retargeted { targets, reachable };
-        self.ownership(event).await;
-    }
-
     /// How many other nodes the cluster has.
     pub(super) fn others(&self) -> usize {
         let me = self.engine.about.node;
@@ -176,9 +153,10 @@ impl Control {
         let frame = PeerFrame::RosterDigest(self.roster.digest());
         self.tell(None, &frame);
         self.tell_policies(None);
+        self.tell_settings(None);
     }
 
-    fn tell(&mut self, to: Option<NodeId>, frame: &PeerFrame) {
+    pub(super) fn tell(&mut self, to: Option<NodeId>, frame: &PeerFrame) {
         let peers: Vec<NodeId> = match to {
             Some(peer) => vec![peer],
             None => self.connected.iter().copied().collect(),
@@ -190,11 +168,12 @@ impl Control {
 
     /// Tells those who wait that this node owns nothing, or that nobody could take what it owns.
     pub(super) fn note_drained(&mut self) {
-        if self.standing != Standing::Draining || self.waits_drained.is_empty() {
+        let gives_away = matches!(self.standing, Standing::Draining | Standing::Stopping);
+        if !gives_away || self.waits_drained.is_empty() {
             return;
         }
-        let members = self.roster.ring_members();
-        let takers = members.iter().any(|(it, _)| self.connected.contains(it));
+        let mut members = self.roster.ring_members();
+        let takers = members.any(|it| self.connected.contains(&it.node));
         if self.ownership.owned() == 0 || !takers {
             for waiting in self.waits_drained.drain(..) {
                 // Who waited may have given up.
@@ -271,6 +250,7 @@ impl Control {
             Standing::Left => return "left",
             Standing::Removed => return "removed",
             Standing::Draining => return "draining",
+            Standing::Stopping => return "stopping",
             Standing::Active => {}
         }
         if entry.node == self.engine.about.node {
@@ -284,8 +264,9 @@ impl Control {
     }
 }
 
-fn is_part(entry: &RosterEntry) -> bool {
-    matches!(entry.standing, Standing::Active | Standing::Draining)
+pub(super) fn is_part(entry: &RosterEntry) -> bool {
+    let part = [Standing::Active, Standing::Draining, Standing::Stopping];
+    part.contains(&entry.standing)
 }
 
 const fn step(stage: Stage) -> &'static str {

@@ -3,7 +3,7 @@
 //!
 //! - [`mod@birth`]: how a node becomes one of its cluster, and the thread.
 //! - [`control`]: the loop; [`talk`] is what peers and operators say to it, [`members`] who they are,
-//!   [`effects`] what the ownership wants done.
+//!   [`targets`] who should hold what, [`effects`] what the ownership wants done.
 //! - [`pull`] and [`hold`]: the two ends of a slot's way from node to node.
 //! - [`handle`] and [`view`]: what the rest of the node reads and asks.
 
@@ -15,6 +15,7 @@ mod hold;
 mod members;
 mod pull;
 mod talk;
+mod targets;
 mod view;
 
 pub(crate) use birth::{Membership, Part, birth, set_of};

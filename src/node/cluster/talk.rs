@@ -37,6 +37,7 @@ impl Control {
                 self.swim(SwimEvent::Announce { to: peer });
                 self.tell_roster(Some(node));
                 self.tell_policies(Some(node));
+                self.tell_settings(Some(node));
                 self.ownership(Event::Connected { peer: node }).await;
                 self.retarget().await;
             }
@@ -83,6 +84,9 @@ impl Control {
                 if digest != self.roster.digest() {
                     self.tell_roster(Some(from));
                 }
+            }
+            PeerFrame::Settings { version, replicas } => {
+                self.learn_settings(from, version, replicas).await;
             }
             PeerFrame::Policies { version, hash } => {
                 if self.cluster.lacks_policies(version, hash) {
@@ -255,7 +259,13 @@ impl Control {
             }
             Command::Drain(drained) => {
                 self.waits_drained.push(drained);
-                self.set_standing(Standing::Draining).await;
+                // Who has copies elsewhere hands over who decides, and keeps the copies it has.
+                let standing = if self.targeted.replicas() > 1 {
+                    Standing::Stopping
+                } else {
+                    Standing::Draining
+                };
+                self.set_standing(standing).await;
                 self.note_drained();
             }
             Command::Stop(stopped) => {
@@ -289,6 +299,11 @@ impl Control {
                 tracing::info!(weight, "this node has another weight, until it restarts");
                 self.settings.weight = weight;
                 self.publish_self().await;
+            }
+            NodeCommand::Replicas(replicas) => {
+                if let Err(error) = self.set_replicas(replicas).await {
+                    tracing::error!(%error, "the number of replicas stays as it is");
+                }
             }
             NodeCommand::Remove { node } => self.remove(NodeId(node)).await,
         }

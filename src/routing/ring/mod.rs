@@ -19,7 +19,7 @@ use std::hash::{BuildHasher, Hash, Hasher};
 use hashring::HashRing;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use crate::types::{NodeId, Replicas, Slot};
+use crate::types::{NodeId, Slot};
 
 /// Points on the ring for each unit of a node's weight. With 256, in three nodes of random ids the
 /// largest share was above 1.12 times the mean in one of twenty clusters; with 1024 in one of two
@@ -70,26 +70,27 @@ impl Ring {
         }
     }
 
-    /// The first `r` different nodes that follow the slot on the ring; fewer if there are fewer.
-    pub(crate) fn targets(&self, slot: Slot, r: usize) -> Replicas {
-        let Some(owner) = self.owner(slot).filter(|_| r > 0) else {
-            return Replicas::default();
+    /// All nodes in the order in which they follow the slot on the ring, as far as it takes until
+    /// `enough` of those so far.
+    pub(crate) fn walk(&self, slot: Slot, enough: impl Fn(&[NodeId]) -> bool) -> Vec<NodeId> {
+        let mut found = Vec::new();
+        let Some(owner) = self.owner(slot) else {
+            return found;
         };
-        let wanted = r.min(self.nodes);
+        found.push(owner);
         let start = self
             .order
             .partition_point(|&(at, _)| at < SlotPoint(slot).place());
         let (before, from_start) = self.order.split_at(start);
-        let mut targets = vec![owner];
         for &(_, node) in from_start.iter().chain(before) {
-            if targets.len() >= wanted {
+            if found.len() >= self.nodes || enough(&found) {
                 break;
             }
-            if !targets.contains(&node) {
-                targets.push(node);
+            if !found.contains(&node) {
+                found.push(node);
             }
         }
-        Replicas::of(&targets)
+        found
     }
 
     /// Who should own each slot, in the order of the slots; `None` if no node takes any.

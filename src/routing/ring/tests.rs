@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::types::Replicas;
 
 /// Node ids as random as real ones, the same at each run (splitmix64).
 struct Ids(u64);
@@ -43,6 +44,14 @@ const FIGURES: [(usize, [usize; 2], [usize; 2], usize); 4] = [
     (10, [1098, 1164], [1180, 1250], 1152),
     (30, [1186, 1281], [1300, 1450], 1150),
 ];
+
+impl Ring {
+    /// The first `r` different nodes that follow the slot on the ring; fewer if there are fewer.
+    fn targets(&self, slot: Slot, r: usize) -> Replicas {
+        let walked = self.walk(slot, |found| found.len() >= r);
+        Replicas::of(walked.get(..r.min(walked.len())).unwrap_or_default())
+    }
+}
 
 #[test]
 fn shares_are_as_even_as_promised() {
