@@ -36,7 +36,7 @@ use crate::ownership::record::Register;
 use crate::ownership::{Ownership, Settings as OwnershipSettings};
 use crate::storage::layout::is_new;
 use crate::transport::tls::Credentials;
-use crate::types::{BootCounter, NodeId, SLOT_COUNT, Slot, SlotRecord};
+use crate::types::{BootCounter, NodeId, Replicas, SLOT_COUNT, Slot, SlotRecord, SlotSet};
 
 /// How long a node that joins asks the others before it gives up.
 const JOIN_PATIENCE: Duration = Duration::from_secs(60);
@@ -174,6 +174,11 @@ impl Membership {
             OwnershipSettings::default(),
             rand::random(),
         );
+        let owned_alone = |slot: &Slot| {
+            let chosen = ownership.record(*slot);
+            chosen.is_some_and(|it| it.replicas == Replicas::one(about.node))
+        };
+        let alone: SlotSet = Slot::all().filter(owned_alone).collect();
         let swim = Swim::new(own.identity, SwimConfig::default(), rand::random());
         let known = Slot::all().filter_map(|slot| {
             let chosen = ownership.record(slot)?;
@@ -199,16 +204,21 @@ impl Membership {
             door,
             thread: Some(thread),
         };
-        membership.wait_ready(engine, &starting)?;
+        membership.wait_ready(engine, &starting, &alone)?;
         Ok(membership)
     }
 
-    /// Waits until the node serves all slots that it owns.
-    fn wait_ready(&self, engine: &Engine, starting: &Receiver<()>) -> Result<(), StartError> {
+    /// Waits until the node serves all slots that it owns alone: for others it needs other nodes.
+    fn wait_ready(
+        &self,
+        engine: &Engine,
+        starting: &Receiver<()>,
+        alone: &SlotSet,
+    ) -> Result<(), StartError> {
         starting.recv().map_err(|_ended| StartError::NotReady)?;
         let map = self.cluster.forwarder.map();
         let since = clock::mono_now();
-        let mine = || Slot::all().filter(|slot| map.is_mine(*slot));
+        let mine = || alone.iter().filter(|slot| map.is_mine(*slot));
         while !mine().all(|slot| engine.table.is_served(slot)) {
             if clock::mono_now().since(since) > START_PATIENCE || engine.fence.is_closed() {
                 return Err(StartError::NotReady);
@@ -287,6 +297,8 @@ fn control(
         bytes: BTreeMap::new(),
         exports: BTreeMap::new(),
         copies: Arc::new(Semaphore::new(COPIES_MAX)),
+        becoming: Vec::new(),
+        became: BTreeMap::new(),
         connected: BTreeSet::new(),
         targeted: Targeted::default(),
         down_since: BTreeMap::new(),
@@ -324,7 +336,25 @@ fn registers(engine: &Engine) -> Result<Vec<Option<Register>>, StartError> {
             *place = Some(register);
         }
     }
+    note_incomplete(engine, &mut registers)?;
     Ok(registers)
+}
+
+/// R5: what may have lost counts, and others hold too, counts for nothing from now on; that is synced
+/// before anything else is done.
+fn note_incomplete(engine: &Engine, registers: &mut [Option<Register>]) -> Result<(), StartError> {
+    let mut told = Vec::new();
+    for slot in engine.incomplete.iter() {
+        if let Some(Some(register)) = registers.get_mut(slot.index()) {
+            register.complete = false;
+            told.push((slot, register.encode()));
+        }
+    }
+    if !told.is_empty() {
+        engine.store.put_registers(&told)?;
+    }
+    let stored = engine.incomplete_is_stored();
+    stored.map_err(|error| StartError::Storage(Box::new(error)))
 }
 
 /// What the operator wants of the cluster, as stored; of one that is created, what this node is told.

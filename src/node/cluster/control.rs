@@ -15,7 +15,8 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 
 use super::handle::{Cluster, Command};
-use super::pull::{Staged, Whole};
+use super::pull::{CaughtUp, Staged, Whole};
+use super::replicas::Becoming;
 use super::targets::Targeted;
 use crate::limiter::table::SlotExport;
 use crate::membership::cluster_settings::ClusterSettings;
@@ -24,11 +25,11 @@ use crate::membership::roster::{Roster, Standing};
 use crate::membership::swim::{Swim, SwimEvent};
 use crate::node::clock;
 use crate::node::engine::Engine;
-use crate::node::links::Links;
+use crate::node::links::{LinkEvent, Links};
 use crate::node::peers::{PeerEvent, PeerNet};
 use crate::ownership::Ownership;
 use crate::ownership::event::{Event, TaskId};
-use crate::types::{MonoTime, NodeId, Replicas, SlotSet};
+use crate::types::{Epoch, MonoTime, NodeId, Replicas, Slot, SlotSet};
 
 /// How often time is told to the rooms although nothing happened.
 pub(super) const TICK: Duration = Duration::from_millis(100);
@@ -50,6 +51,11 @@ pub(super) enum Done {
     },
     /// The rest of sealed slots came to this node; those that are whole.
     Fetched { task: TaskId, whole: Whole },
+    /// Slots that go on being served elsewhere came to this node.
+    CaughtUp {
+        task: TaskId,
+        slots: Vec<CaughtUp>,
+    },
     /// This node told a peer a copy, and can tell it the rest.
     Told {
         peer: NodeId,
@@ -94,6 +100,10 @@ pub(super) struct Control {
     pub(super) exports: BTreeMap<NodeId, SlotExport>,
     /// Copies of served slots that may be told to replicas at once.
     pub(super) copies: Arc<Semaphore>,
+    /// States that wait for commits to be those of another epoch.
+    pub(super) becoming: Vec<Becoming>,
+    /// Whose states became a reign of this node that is not chosen yet.
+    pub(super) became: BTreeMap<Slot, (Epoch, Vec<NodeId>)>,
     /// Peers with a session.
     pub(super) connected: BTreeSet<NodeId>,
     /// By what the ownership was told its targets last.
@@ -135,6 +145,7 @@ enum Happened {
     Peer(PeerEvent),
     Command(Command),
     Ended(Done),
+    Link(LinkEvent),
     Time,
     Over,
 }
@@ -156,6 +167,7 @@ impl Control {
                     }
                 }
                 Happened::Ended(done) => self.transferred(done).await,
+                Happened::Link(event) => self.link(event).await,
                 Happened::Time => self.time().await,
                 Happened::Over => return,
             }
@@ -174,6 +186,7 @@ impl Control {
             command = self.commands.recv() => command.map_or(Happened::Over, Happened::Command),
             Some(done) = self.ended.recv() => Happened::Ended(done),
             () = tokio::time::sleep(wake_in) => Happened::Time,
+            event = self.links.next_event() => Happened::Link(event),
             event = self.net.next() => Happened::Peer(event),
         }
     }
@@ -182,7 +195,9 @@ impl Control {
         let now = clock::mono_now();
         self.wake_at = now.plus(TICK);
         self.swim(SwimEvent::Tick);
+        self.tell_heard().await;
         self.ownership(Event::Tick).await;
+        self.go_on_becoming().await;
         if now >= self.tick_at {
             self.tick_at = now.plus(TICK);
             self.changed = true;

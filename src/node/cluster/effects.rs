@@ -38,11 +38,7 @@ impl Control {
                 None
             }
             Effect::Persist { task, registers } => self.persist(task, &registers),
-            Effect::Freeze { task, slots } => {
-                let frozen = self.engine.freeze(&slots).await;
-                self.cluster.forwarder.changed();
-                frozen.ok().map(|slots| Event::Frozen { task, slots })
-            }
+            Effect::Freeze { task, slots } => self.freeze(task, slots).await,
             Effect::PreCopy { task, from, slots } => {
                 self.pre_copy(task, from, &slots);
                 None
@@ -58,16 +54,21 @@ impl Control {
             }
             Effect::Install { task, epoch, slots } => self.install(task, epoch, slots),
             Effect::Serve { slots } => {
-                let slots: Vec<(Slot, Epoch)> = slots.iter().map(|it| (it.0, it.1.epoch)).collect();
-                if let Err(error) = self.engine.serve(&slots) {
-                    tracing::error!(%error, "a slot is not served; please report this");
-                }
-                self.cluster.forwarder.changed();
+                self.serve(&slots);
                 None
             }
-            Effect::CatchUp { .. } | Effect::Become { .. } | Effect::Follow { .. } => None,
+            Effect::CatchUp { task, from, slots } => {
+                self.catch_up(task, from, &slots);
+                None
+            }
+            Effect::Become { task, epoch, slots } => self.begin_become(task, epoch, slots),
+            Effect::Follow { slots } => {
+                self.links.follow(&slots);
+                None
+            }
             Effect::Drop { slots } => {
                 self.staged.retain(|slot, _| !slots.contains(*slot));
+                self.links.close(&slots);
                 // A failure has closed the fence and was logged there.
                 self.engine.drop_slots(&slots).ok();
                 None
@@ -115,6 +116,7 @@ impl Control {
                 slot: it.slot,
                 register: it.register.encode(),
                 clock: it.clock,
+                n: it.n,
                 state,
             });
         }
@@ -212,6 +214,7 @@ impl Control {
                 self.whole.extend(whole);
                 self.ownership(Event::Fetched { task, slots }).await;
             }
+            Done::CaughtUp { task, slots } => self.caught_up(task, slots).await,
             Done::Told { peer, export } => {
                 if let Some(export) = export {
                     self.exports.insert(peer, export);
@@ -226,11 +229,11 @@ impl Control {
         }
     }
 
-    fn slot_bytes_max(&self) -> usize {
+    pub(super) fn slot_bytes_max(&self) -> usize {
         usize::try_from(self.engine.table.capacity().bytes_max).unwrap_or(usize::MAX)
     }
 
-    fn bytes_of(&mut self, task: TaskId) -> Arc<AtomicU64> {
+    pub(super) fn bytes_of(&mut self, task: TaskId) -> Arc<AtomicU64> {
         Arc::clone(self.bytes.entry(task).or_default())
     }
 }

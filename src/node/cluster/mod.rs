@@ -4,6 +4,7 @@
 //! - [`mod@birth`]: how a node becomes one of its cluster, and the thread.
 //! - [`control`]: the loop; [`talk`] is what peers and operators say to it, [`members`] who they are,
 //!   [`targets`] who should hold what, [`effects`] what the ownership wants done.
+//! - [`replicas`]: what the ownership wants of the node as a replica.
 //! - [`pull`] and [`hold`]: the two ends of a slot's way from node to node.
 //! - [`handle`] and [`view`]: what the rest of the node reads and asks.
 
@@ -14,6 +15,7 @@ mod handle;
 mod hold;
 mod members;
 mod pull;
+mod replicas;
 mod talk;
 mod targets;
 mod view;

@@ -43,6 +43,7 @@ impl Control {
             }
             PeerEvent::Lost { peer } => {
                 self.links.lost(peer);
+                self.forget_became(peer);
                 self.connected.remove(&peer);
                 self.changed = true;
                 self.swim(SwimEvent::Doubt { node: peer });
@@ -76,7 +77,10 @@ impl Control {
     async fn frame(&mut self, from: NodeId, frame: PeerFrame) {
         match frame {
             PeerFrame::Ownership(message) => match ownership_message(&message) {
-                Ok(message) => self.ownership(Event::Received { from, message }).await,
+                Ok(message) => {
+                    self.note_became(from, &message);
+                    self.ownership(Event::Received { from, message }).await;
+                }
                 Err(error) => tracing::warn!(peer = %from, %error, "a message is refused"),
             },
             PeerFrame::Roster(nodes) => self.learn_nodes(from, &nodes).await,
