@@ -114,9 +114,9 @@ impl Control {
             };
             installations.push(Installation {
                 slot: it.slot,
+                n: it.n,
                 register: it.register.encode(),
                 clock: it.clock,
-                n: it.n,
                 state,
             });
         }

@@ -12,9 +12,10 @@ use crate::limiter::key_state::KeyState;
 use crate::limiter::policy::{Limit, Limits};
 use crate::limiter::reservation::Reservations;
 use crate::limiter::shape::{Shape, ShapeId};
-use crate::types::{Epoch, Grant, NodeId, ReservationId, Slot, SlotTime, StateId};
+use crate::types::{Epoch, Grant, NodeId, Position, ReservationId, Slot, SlotTime, StateId};
 
 mod cluster;
+mod follow;
 mod hand_off;
 mod served;
 mod slots;
@@ -209,6 +210,11 @@ fn epoch(counter: u64) -> Epoch {
         counter,
         node: NodeId(1),
     }
+}
+
+/// Where a reign begins.
+fn start_of(epoch: Epoch) -> Position {
+    Position { epoch, n: 0 }
 }
 
 fn state_id(key: u8) -> StateId {
