@@ -22,6 +22,7 @@ mod upkeep;
 
 mod error;
 mod limiter;
+mod replication;
 mod run;
 
 pub use data_dir::{DataReport, DirectoryError, read_data_dir};

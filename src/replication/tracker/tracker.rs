@@ -348,6 +348,12 @@ impl Tracker {
         self.losses.through(slot)
     }
 
+    /// The slots of which something about majorities or lost tickets has changed since this was asked
+    /// last.
+    pub(crate) fn take_touched(&mut self) -> Option<SlotSet> {
+        self.losses.take_touched()
+    }
+
     /// Time has passed; told at least every 100 ms.
     pub(crate) fn tick(&mut self, now: MonoTime) {
         self.expire(now);
