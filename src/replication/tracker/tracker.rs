@@ -11,7 +11,7 @@ use super::served::{COPIES_MAX, CopyAt, Served};
 use crate::replication::marks::{Goal, Marks};
 use crate::replication::refusal::{Refusal, Refusals};
 use crate::replication::report::{Report, Reports};
-use crate::types::{Configuration, MonoTime, NodeId, Position, SLOT_COUNT, Slot, SlotSet};
+use crate::types::{Configuration, Epoch, MonoTime, NodeId, Position, SLOT_COUNT, Slot, SlotSet};
 
 /// What of a commit goes to whom; kept from commit to commit for its memory.
 #[derive(Debug, Default)]
@@ -243,6 +243,21 @@ impl Tracker {
                 served.copies.retain(|it| it.counts || it.peer != place);
             }
         }
+    }
+
+    /// The slots whose commits go to the peer on this link, and their reigns.
+    pub(crate) fn given(&self, peer: NodeId, link: u64) -> Vec<(Slot, Epoch)> {
+        let Ok(place) = self.peers.linked(peer, link) else {
+            return Vec::new();
+        };
+        let served = Slot::all().zip(&self.slots);
+        let given = served.filter_map(|(slot, served)| {
+            let served = served.as_deref()?;
+            let mut copies = served.copies.iter();
+            let is_given = copies.any(|copy| copy.peer == place && copy.fed);
+            is_given.then_some((slot, served.epoch))
+        });
+        given.collect()
     }
 
     /// O2: a commit was taken and is about to be written; what of it goes to whom. Nothing is told of
