@@ -13,6 +13,7 @@ use super::incomplete::Held;
 use super::journal::{Journal, Recovered};
 use super::peers::ClusterIdentity;
 use super::policies::Policies;
+use super::replication::Replication;
 use super::slots;
 use super::stamp;
 use super::upkeep::Upkeep;
@@ -112,9 +113,11 @@ impl Engine {
         let incomplete = held.incomplete(&*opened.store, &recovery)?;
         let found = (&recovery, &held);
         let quarantined_since = quarantine(options, &*opened.store, &table, found, now)?;
+        let replication = Arc::new(Replication::new(opened.identity.node));
         let journal = Journal {
             table: Arc::clone(&table),
             clock,
+            replication: Arc::clone(&replication),
         };
         let committer = Committer::start(
             journal,
@@ -136,6 +139,7 @@ impl Engine {
             upkeep: Upkeep::default(),
             counts: Counts::default(),
             about,
+            replication,
             cluster: OnceLock::new(),
             quarantined_since: AtomicU64::new(quarantined_since),
             slot_clocks: opened.slot_clocks,

@@ -11,7 +11,7 @@ use super::served::{COPIES_MAX, CopyAt, Served};
 use crate::replication::marks::{Goal, Marks};
 use crate::replication::refusal::{Refusal, Refusals};
 use crate::replication::report::{Report, Reports};
-use crate::types::{Configuration, MonoTime, NodeId, Position, SLOT_COUNT, Slot, SlotSet};
+use crate::types::{Configuration, Epoch, MonoTime, NodeId, Position, SLOT_COUNT, Slot, SlotSet};
 
 /// What of a commit goes to whom; kept from commit to commit for its memory.
 #[derive(Debug, Default)]
@@ -245,6 +245,21 @@ impl Tracker {
         }
     }
 
+    /// The slots whose commits go to the peer on this link, and their reigns.
+    pub(crate) fn given(&self, peer: NodeId, link: u64) -> Vec<(Slot, Epoch)> {
+        let Ok(place) = self.peers.linked(peer, link) else {
+            return Vec::new();
+        };
+        let served = Slot::all().zip(&self.slots);
+        let given = served.filter_map(|(slot, served)| {
+            let served = served.as_deref()?;
+            let mut copies = served.copies.iter();
+            let is_given = copies.any(|copy| copy.peer == place && copy.fed);
+            is_given.then_some((slot, served.epoch))
+        });
+        given.collect()
+    }
+
     /// O2: a commit was taken and is about to be written; what of it goes to whom. Nothing is told of
     /// slots that are not served.
     pub(crate) fn committed(
@@ -346,6 +361,12 @@ impl Tracker {
     /// No ticket of the slot above this one is lost.
     pub(crate) fn lost_through(&self, slot: Slot) -> u64 {
         self.losses.through(slot)
+    }
+
+    /// The slots of which something about majorities or lost tickets has changed since this was asked
+    /// last.
+    pub(crate) fn take_touched(&mut self) -> Option<SlotSet> {
+        self.losses.take_touched()
     }
 
     /// Time has passed; told at least every 100 ms.
