@@ -7,6 +7,10 @@
 //! that the store alone has is handed out from there; should it be thawed, changed and evicted
 //! again, it is among the removed.
 
+//!
+//! A replica that takes in what is committed besides needs no second step: see [`live`].
+
+mod live;
 mod progress;
 mod served;
 mod walk;
