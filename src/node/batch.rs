@@ -17,6 +17,9 @@ use crate::types::SlotTime;
 /// each time another eviction in its stripe came between reading and asking.
 const THAWS_MAX: usize = 4;
 
+/// When who is denied since too few replicas can be reached should come back.
+const MAJORITY_RETRY_MS: u64 = 1000;
+
 /// What holds for all decisions of a batch.
 #[derive(Debug)]
 struct Moment {
@@ -26,12 +29,14 @@ struct Moment {
     fenced: bool,
     /// Since when the whole node is in quarantine.
     quarantined: Option<SlotTime>,
+    /// Some slots have too few replicas that can be reached: nothing is granted in them.
+    thin: bool,
 }
 
 impl Moment {
     /// The table alone decides.
     const fn is_plain(&self) -> bool {
-        !self.fenced && self.quarantined.is_none()
+        !self.fenced && self.quarantined.is_none() && !self.thin
     }
 }
 
@@ -102,6 +107,7 @@ impl Engine {
             mode,
             fenced: self.fence.is_closed(),
             quarantined: self.quarantine(now, set),
+            thin: self.replication.some_without_majority(),
         }
     }
 
@@ -122,6 +128,9 @@ impl Engine {
                 return Some(self.without_counts(policy, left_ms));
             }
         }
+        if moment.thin && self.lacks_majority(asked.id.slot()) {
+            return self.look(asked, policy, moment);
+        }
         let outcome = self.ask(&asked, moment);
         self.settle(outcome, asked, policy, moment)
     }
@@ -138,7 +147,27 @@ impl Engine {
         if let Outcome::Cold { .. } = outcome {
             outcome = self.settle_cold(outcome, asked, moment);
         }
-        (outcome != Outcome::NotServed).then(|| self.answer(outcome, policy, moment.mode))
+        let slot = asked.id.slot();
+        (outcome != Outcome::NotServed).then(|| self.answer((slot, outcome), policy, moment.mode))
+    }
+
+    /// The answer where nothing may be granted because too few replicas can be reached: what is over
+    /// the limit is denied by the counts, and of the rest the policy says what is answered without
+    /// them. `None` if the slot is not served here.
+    fn look(&self, asked: Asked<'_>, policy: &ActivePolicy, moment: &Moment) -> Option<Answer> {
+        let looking = Moment {
+            mode: Mode::Look,
+            ..*moment
+        };
+        let counts = moment.mode == Mode::Count && asked.cost > 0;
+        let outcome = self.ask(&asked, &looking);
+        let answer = self.settle(outcome, asked, policy, &looking)?;
+        let grants = matches!(&answer.decision, Ok(decision) if decision.allowed);
+        Some(if grants && counts {
+            self.without_counts(policy, MAJORITY_RETRY_MS)
+        } else {
+            answer
+        })
     }
 
     fn ask(&self, asked: &Asked<'_>, moment: &Moment) -> Outcome {

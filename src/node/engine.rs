@@ -8,6 +8,7 @@ use super::clock;
 use super::cluster::Cluster;
 use super::journal::Journal;
 use super::policies::{ActivePolicy, ActiveSet, Policies};
+use super::replication::Replication;
 use super::upkeep::Upkeep;
 use crate::limiter::policy::{Durability, OnFailure};
 use crate::limiter::table::{Asked, Outcome, Table, Thawed};
@@ -15,7 +16,7 @@ use crate::limiter::{SlotClock, SlotClocks, real_ms};
 use crate::protocol::client::{WireDecision, WireSource};
 use crate::protocol::error::WireError;
 pub(super) use crate::server::Mode;
-use crate::server::{Answer, Wait};
+use crate::server::{Answer, Kept, Wait};
 use crate::storage::committer::Committer;
 use crate::storage::fence::{Fence, StorageFailed};
 use crate::storage::replace::RowTurn;
@@ -36,6 +37,8 @@ pub(crate) struct Engine {
     pub(super) upkeep: Upkeep,
     pub(super) counts: Counts,
     pub(super) about: About,
+    /// Which commits are on a majority of their slots' replicas.
+    pub(crate) replication: Arc<Replication>,
     /// The cluster that the node is part of; none for a limiter in process.
     pub(crate) cluster: OnceLock<Arc<Cluster>>,
     /// Since when all keys are denied, by the node's clock in ms; `u64::MAX`: they are not.
@@ -106,14 +109,31 @@ impl Engine {
     ) -> Result<Asked<'a>, WireError> {
         check_key(key)?;
         let plan = policy.plan_for(key);
+        let id = self.state_id(policy, key);
         Ok(Asked {
-            id: self.state_id(policy, key),
+            id,
             limits: &plan.limits,
             shape: plan.shape,
             cost,
-            journaled: self.about.keeps && policy.policy.durability != Durability::None,
+            journaled: self.is_journaled(policy, id.slot()),
             absent_at: None,
         })
+    }
+
+    /// Whether changes go into the journal. Where a slot has several replicas they always do, since it
+    /// is commits that the replicas get: `none` is kept like `process` there.
+    fn is_journaled(&self, policy: &ActivePolicy, slot: Slot) -> bool {
+        (self.about.keeps && policy.policy.durability != Durability::None)
+            || self.replication.is_replicated(slot)
+    }
+
+    /// What the change under `ticket` of a policy's key waits for. What is journaled is waited for.
+    pub(super) fn wait_for(ticket: u64, policy: &ActivePolicy, slot: Slot) -> Wait {
+        Wait {
+            ticket,
+            durability: policy.policy.durability.max(Durability::Process),
+            slot,
+        }
     }
 
     /// The name of a key's state under a policy.
@@ -148,7 +168,12 @@ impl Engine {
         }
     }
 
-    pub(super) fn answer(&self, outcome: Outcome, policy: &ActivePolicy, mode: Mode) -> Answer {
+    pub(super) fn answer(
+        &self,
+        (slot, outcome): (Slot, Outcome),
+        policy: &ActivePolicy,
+        mode: Mode,
+    ) -> Answer {
         match outcome {
             Outcome::Decided {
                 verdict,
@@ -171,8 +196,7 @@ impl Engine {
                     source: WireSource::Owner,
                     granted_at_ms: counted.then(|| at.as_ms()),
                 };
-                let durability = policy.policy.durability;
-                let wait = ticket.map(|ticket| Wait { ticket, durability });
+                let wait = ticket.map(|ticket| Self::wait_for(ticket, policy, slot));
                 Answer {
                     decision: Ok(decision),
                     wait,
@@ -243,9 +267,20 @@ impl Engine {
         Some(since)
     }
 
-    /// Resolves when `wait` holds.
-    pub(crate) async fn kept(&self, wait: Wait) -> Result<(), StorageFailed> {
-        self.committer.kept(wait.ticket, wait.durability).await
+    /// Resolves when `wait` holds: here, and on a majority of the replicas of each slot that has
+    /// several. Cancel safe.
+    pub(crate) async fn kept(&self, wait: Wait) -> Result<Kept, StorageFailed> {
+        // Before the commit is taken, so that the replicas sync it while this node does.
+        let wants_sync = self.replication.is_active() && wait.durability == Durability::Fsync;
+        let _wanted = wants_sync.then(|| self.replication.wants_sync());
+        self.committer.kept(wait.ticket, wait.durability).await?;
+        Ok(self.replication.kept(wait).await)
+    }
+
+    /// Whether nothing may be granted in the slot: it has several replicas, and too few of them can be
+    /// reached. What is looked at may still be denied.
+    pub(super) fn lacks_majority(&self, slot: Slot) -> bool {
+        self.replication.some_without_majority() && !self.replication.has_majority(slot)
     }
 }
 

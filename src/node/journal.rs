@@ -11,19 +11,25 @@ use crate::storage::store::{StateRow, Store};
 use crate::types::{SlotTime, StateId};
 
 use super::clock;
+use super::replication::Replication;
 
 /// The table as the storage sees it.
 #[derive(Debug, Clone)]
 pub(crate) struct Journal {
     pub(crate) table: Arc<Table>,
     pub(crate) clock: SlotClock,
+    pub(crate) replication: Arc<Replication>,
 }
 
 impl CommitSource for Journal {
     fn take_commit(&self, record: &mut Vec<u8>) -> TakenCommit {
+        let from = record.len();
         let taken = self
             .table
             .take_commit(self.clock.read(clock::mono_now()), record);
+        // O2: it may leave before it is written here, since no reign goes on after a start (O5).
+        let packed = record.get(from..).unwrap_or_default();
+        self.replication.commit(taken.number, packed, taken.empty);
         TakenCommit {
             number: taken.number,
             empty: taken.empty,

@@ -138,7 +138,7 @@ impl Limiter {
     pub async fn check(&self, policy: &str, key: &str, cost: u64) -> Result<Decision, CheckError> {
         let answer = self.engine.one(policy, key, cost);
         if let Some(wait) = answer.wait {
-            Local::kept(&*self.engine, wait).await?;
+            self.kept(wait).await?;
         }
         Ok(answer.decision?.decision(cost))
     }
@@ -160,7 +160,7 @@ impl Limiter {
             .filter_map(|answer| answer.wait)
             .reduce(Wait::join);
         let kept = match wait {
-            Some(wait) => Local::kept(&*self.engine, wait).await,
+            Some(wait) => self.kept(wait).await,
             None => Ok(()),
         };
         let decided = answers.into_iter().zip(requests);
@@ -234,11 +234,16 @@ impl Limiter {
         self.engine.close().await
     }
 
+    /// Waits until a change is kept. There are no other nodes, so nothing is lost on them.
+    async fn kept(&self, wait: Wait) -> Result<(), CheckError> {
+        Local::kept(&*self.engine, wait).await.map(drop)
+    }
+
     async fn command(&self, body: RequestBody<'_>) -> Result<ResponseBody, CheckError> {
         // In process all slots are served here.
         let (response, wait) = self.engine.command(&body).ok_or(CheckError::Unavailable)?;
         if let Some(wait) = wait {
-            Local::kept(&*self.engine, wait).await?;
+            self.kept(wait).await?;
         }
         match response {
             ResponseBody::Failed(error) => Err(error),

@@ -23,6 +23,7 @@ mod upkeep;
 mod error;
 mod limiter;
 mod links;
+mod replication;
 mod run;
 
 pub use data_dir::{DataReport, DirectoryError, read_data_dir};

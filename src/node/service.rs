@@ -5,7 +5,6 @@ use std::sync::atomic::Ordering;
 use super::cluster::{self, Cluster};
 use super::engine::{Counts, Engine, Mode};
 use super::forward::Local;
-use super::policies::ActivePolicy;
 use crate::limiter::policy::OnFailure;
 use crate::limiter::table::{Asked, Change, ChangeError, Outcome, Reserve};
 use crate::membership::roster::WEIGHT_MAX;
@@ -13,7 +12,7 @@ use crate::protocol::admin::{AdminRequest, AdminResponse, NodeCommand};
 use crate::protocol::client::{Ask, RequestBody, ResponseBody, Target};
 use crate::protocol::error::WireError;
 use crate::protocol::hello::Welcome;
-use crate::server::{Answer, Decided, Wait};
+use crate::server::{Answer, Decided, Kept, Wait};
 use crate::types::{Grant, ReservationId, SLOT_COUNT, Slot, SlotTime};
 
 /// Most times a change of an evicted state is tried; see the engine's bound.
@@ -58,10 +57,14 @@ impl Local for Engine {
         self.admin_request(request)
     }
 
-    async fn kept(&self, wait: Wait) -> Result<(), WireError> {
+    async fn kept(&self, wait: Wait) -> Result<Kept, WireError> {
         Self::kept(self, wait)
             .await
             .map_err(|_| WireError::StorageFailed)
+    }
+
+    fn is_lost(&self, wait: Wait) -> bool {
+        self.replication.is_lost(wait)
     }
 
     fn connections_changed(&self, open: usize) {
@@ -183,7 +186,11 @@ impl Engine {
         for _ in 0..TRIES_MAX {
             let now = self.now();
             match self.table.change(now, &asked, change) {
-                Ok((permits, ticket)) => return Ok((permits, wait_of(ticket, &policy))),
+                Ok((permits, ticket)) => {
+                    let slot = asked.id.slot();
+                    let wait = ticket.map(|ticket| Self::wait_for(ticket, &policy, slot));
+                    return Ok((permits, wait));
+                }
                 Err(error) => self.recover_change(error, &mut asked, now)?,
             }
         }
@@ -215,7 +222,7 @@ impl Engine {
                         continue;
                     }
                     Ok(Outcome::NotServed) => return Err(Undone::NotServed),
-                    Ok(outcome) => self.answer(outcome, &policy, Mode::Count),
+                    Ok(outcome) => self.answer((asked.id.slot(), outcome), &policy, Mode::Count),
                     Err(error) => {
                         self.recover_change(error, &mut asked, now)?;
                         continue;
@@ -266,13 +273,17 @@ impl Engine {
         }
     }
 
-    /// Refuses what another node is to be asked, before anything else is said of it.
+    /// Refuses what another node is to be asked, before anything else is said of it; and what could
+    /// not be kept since too few replicas can be reached.
     fn served(&self, key: &str) -> Result<(), Undone> {
-        if self.serves(self.slot_of(key)) {
-            Ok(())
-        } else {
-            Err(Undone::NotServed)
+        let slot = self.slot_of(key);
+        if !self.serves(slot) {
+            return Err(Undone::NotServed);
         }
+        if self.lacks_majority(slot) {
+            return Err(WireError::Unavailable.into());
+        }
+        Ok(())
     }
 
     fn no_room(&self) -> WireError {
@@ -306,11 +317,4 @@ impl From<WireError> for Undone {
     fn from(error: WireError) -> Self {
         Self::Refused(error)
     }
-}
-
-fn wait_of(ticket: Option<u64>, policy: &ActivePolicy) -> Option<Wait> {
-    ticket.map(|ticket| Wait {
-        ticket,
-        durability: policy.policy.durability,
-    })
 }

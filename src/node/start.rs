@@ -12,6 +12,7 @@ use super::error::StartError;
 use super::journal::{Journal, Recovered};
 use super::peers::ClusterIdentity;
 use super::policies::Policies;
+use super::replication::Replication;
 use super::slots;
 use super::stamp;
 use super::upkeep::Upkeep;
@@ -108,9 +109,11 @@ impl Engine {
         let table = Arc::new(table);
         let now = clock.read(clock::mono_now());
         let quarantined_since = quarantine(options, &*opened.store, &table, &recovery, now)?;
+        let replication = Arc::new(Replication::new(opened.identity.node));
         let journal = Journal {
             table: Arc::clone(&table),
             clock,
+            replication: Arc::clone(&replication),
         };
         let committer = Committer::start(
             journal,
@@ -132,6 +135,7 @@ impl Engine {
             upkeep: Upkeep::default(),
             counts: Counts::default(),
             about,
+            replication,
             cluster: OnceLock::new(),
             quarantined_since: AtomicU64::new(quarantined_since),
             slot_clocks: opened.slot_clocks,

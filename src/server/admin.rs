@@ -12,7 +12,7 @@ use super::bounds::ROUND_BYTES_MAX;
 use super::encode::Outcome;
 use super::quic::Server;
 use super::round::command_answer;
-use super::service::{Answer, Carried, Mode, Postponed, Service, Via, Wait};
+use super::service::{Answer, Carried, Kept, Mode, Postponed, Service, Via, Wait};
 use super::stream::End;
 use crate::protocol::admin::{AdminRequest, AdminResponse};
 use crate::protocol::client::{Ask, RequestBody, ResponseBody};
@@ -92,10 +92,11 @@ async fn carry_out<S: Service>(service: &Arc<S>, request: AdminRequest<'_>) -> A
     };
     AdminResponse::Client(match carried {
         Carried::Now(body, None) => body,
-        Carried::Now(body, Some(wait)) => match service.kept(wait).await {
-            Ok(()) => body,
-            Err(error) => command_answer(&body, Some(wait), Outcome::Lost(&error)),
-        },
+        Carried::Now(body, Some(wait)) => {
+            let is_lost = |wait| service.is_lost(wait);
+            let kept = service.kept(wait).await;
+            command_answer(&body, Some(wait), Outcome::of(&kept, &is_lost))
+        }
         Carried::Later(task) | Carried::Open(task) => task.await,
     })
 }
@@ -135,13 +136,11 @@ async fn decided<S: Service>(service: &Arc<S>, asks: &[Ask<'_>], mode: Mode) -> 
         .reduce(Wait::join);
     let kept = match wait {
         Some(wait) => service.kept(wait).await,
-        None => Ok(()),
+        None => Ok(Kept::All),
     };
-    let lost = kept.err();
-    let each = answers.into_iter().map(|answer| match &lost {
-        Some(error) if answer.is_withheld() => Err(error.clone()),
-        Some(_) | None => answer.decision,
-    });
+    let each = answers
+        .into_iter()
+        .map(|answer| answer.released(&kept, |wait| service.is_lost(wait)));
     AdminResponse::Client(ResponseBody::Decisions(each.collect()))
 }
 

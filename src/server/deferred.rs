@@ -14,7 +14,7 @@ use futures_util::stream::FuturesUnordered;
 
 use super::admission::{Admission, Counted};
 use super::encode::{self, Outcome};
-use super::service::{Answer, Decided, Service, Settled, Task, Wait, kept_apart};
+use super::service::{Answer, Decided, Kept, Service, Settled, Task, Wait, kept_apart};
 use crate::protocol::client::ResponseBody;
 use crate::protocol::error::WireError;
 
@@ -40,8 +40,8 @@ struct Open {
     answers: Vec<Answer>,
     /// How many things it waits for.
     missing: usize,
-    /// Why what was granted here is not.
-    lost: Option<WireError>,
+    /// What of that which was granted here is kept.
+    kept: Result<Kept, WireError>,
     in_flight: usize,
     hangs: bool,
     /// Counted node-wide until it is dropped.
@@ -53,7 +53,7 @@ pub(super) enum Done {
     /// Some of their checks were decided; where the answers belong.
     Settled(Settled, Arc<[Home]>),
     /// What a request granted here is kept, or is not.
-    Kept(Key, Result<(), WireError>),
+    Kept(Key, Result<Kept, WireError>),
     /// A command was carried out.
     Carried(Key, ResponseBody),
 }
@@ -145,7 +145,7 @@ impl Deferred {
             id,
             answers,
             missing,
-            lost: None,
+            kept: Ok(Kept::All),
             in_flight,
             hangs,
             _counted: admission.waiting(in_flight),
@@ -167,8 +167,9 @@ impl Deferred {
         .await
     }
 
-    /// Appends the answers to all requests that wait for nothing more now.
-    pub(super) fn take(&mut self, done: Done, out: &mut Vec<u8>) {
+    /// Appends the answers to all requests that wait for nothing more now. `is_lost` says what of
+    /// that which was granted here is lost.
+    pub(super) fn take(&mut self, done: Done, is_lost: &dyn Fn(Wait) -> bool, out: &mut Vec<u8>) {
         match done {
             Done::Settled(settled, homes) => {
                 for task in settled.more {
@@ -176,14 +177,14 @@ impl Deferred {
                 }
                 for (n, decided) in settled.decided {
                     if let Some(home) = homes.get(n) {
-                        self.settle(*home, decided, out);
+                        self.settle(*home, decided, is_lost, out);
                     }
                 }
             }
             Done::Kept(request, kept) => {
                 if let Some(open) = self.requests.get_mut(&request) {
-                    open.lost = kept.err();
-                    self.done_with(request, out);
+                    open.kept = kept;
+                    self.done_with(request, is_lost, out);
                 }
             }
             Done::Carried(request, body) => {
@@ -193,7 +194,7 @@ impl Deferred {
             }
         }
         if self.work.is_empty() {
-            self.answer_abandoned(out);
+            self.answer_abandoned(is_lost, out);
         }
     }
 
@@ -207,15 +208,21 @@ impl Deferred {
         }
     }
 
-    fn settle(&mut self, home: Home, decided: Decided, out: &mut Vec<u8>) {
+    fn settle(
+        &mut self,
+        home: Home,
+        decided: Decided,
+        is_lost: &dyn Fn(Wait) -> bool,
+        out: &mut Vec<u8>,
+    ) {
         let open = self.requests.get_mut(&home.request);
         if let Some(answer) = open.and_then(|open| open.answers.get_mut(home.place)) {
             answer.decision = decided;
-            self.done_with(home.request, out);
+            self.done_with(home.request, is_lost, out);
         }
     }
 
-    fn done_with(&mut self, request: Key, out: &mut Vec<u8>) {
+    fn done_with(&mut self, request: Key, is_lost: &dyn Fn(Wait) -> bool, out: &mut Vec<u8>) {
         let Some(open) = self.requests.get_mut(&request) else {
             return;
         };
@@ -224,16 +231,16 @@ impl Deferred {
             return;
         }
         if let Some(open) = self.close(request) {
-            open.encode(out);
+            open.encode(is_lost, out);
         }
     }
 
     /// Answers requests for which nothing works any more, which only a bug can cause.
-    fn answer_abandoned(&mut self, out: &mut Vec<u8>) {
+    fn answer_abandoned(&mut self, is_lost: &dyn Fn(Wait) -> bool, out: &mut Vec<u8>) {
         for request in self.keys(|open| !open.hangs) {
             if let Some(open) = self.close(request) {
                 tracing::error!("a check was never decided; this is a bug");
-                open.encode(out);
+                open.encode(is_lost, out);
             }
         }
     }
@@ -251,8 +258,8 @@ impl Deferred {
 }
 
 impl Open {
-    fn encode(&self, out: &mut Vec<u8>) {
-        let outcome = self.lost.as_ref().map_or(Outcome::Kept, Outcome::Lost);
+    fn encode(&self, is_lost: &dyn Fn(Wait) -> bool, out: &mut Vec<u8>) {
+        let outcome = Outcome::of(&self.kept, is_lost);
         encode::decisions(self.id, &self.answers, outcome, out);
     }
 }

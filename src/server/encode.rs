@@ -2,7 +2,7 @@
 
 use serde::ser::{Serialize, SerializeTuple, Serializer};
 
-use super::service::Answer;
+use super::service::{Answer, Decided, Kept, Wait};
 use crate::protocol::client::{Response, ResponseBody};
 use crate::protocol::error::WireError;
 use crate::protocol::frame::{FrameError, encode};
@@ -13,19 +13,68 @@ const DECISIONS: u32 = 0;
 
 impl Answer {
     /// Whether it may not be sent if what it waits for is lost: it grants something.
-    pub(crate) fn is_withheld(&self) -> bool {
+    fn is_withheld(&self) -> bool {
         let grants = matches!(&self.decision, Ok(decision) if decision.allowed);
         grants && self.wait.is_some()
+    }
+
+    /// The decision as it may be told once it was waited for; see [`Outcome::of`].
+    pub(crate) fn released(
+        self,
+        kept: &Result<Kept, WireError>,
+        is_lost: impl Fn(Wait) -> bool,
+    ) -> Decided {
+        match self.instead(Outcome::of(kept, &is_lost)) {
+            Some(error) => Err(error.clone()),
+            None => self.decision,
+        }
     }
 }
 
 /// What became of the changes behind answers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 pub(super) enum Outcome<'a> {
     /// They are kept as their policies ask.
     Kept,
+    /// All are but those that this says are lost: what they granted is not granted.
+    Partly(&'a dyn Fn(Wait) -> bool),
     /// They may be lost: what they granted is not granted.
     Lost(&'a WireError),
+}
+
+/// What is answered instead of a grant that too few replicas have.
+const TOO_FEW: WireError = WireError::Unavailable;
+
+impl<'a> Outcome<'a> {
+    /// What became of them as [`Service::kept`](super::service::Service::kept) says; `is_lost` is
+    /// that of the service.
+    pub(super) const fn of(
+        kept: &'a Result<Kept, WireError>,
+        is_lost: &'a dyn Fn(Wait) -> bool,
+    ) -> Self {
+        match kept {
+            Ok(Kept::All) => Self::Kept,
+            Ok(Kept::Some) => Self::Partly(is_lost),
+            Err(error) => Self::Lost(error),
+        }
+    }
+
+    /// The error to answer instead of what is withheld until `wait` holds.
+    pub(super) fn instead(self, wait: Wait) -> Option<&'a WireError> {
+        match self {
+            Self::Kept => None,
+            Self::Partly(is_lost) => is_lost(wait).then_some(&TOO_FEW),
+            Self::Lost(error) => Some(error),
+        }
+    }
+}
+
+impl Answer {
+    /// The error to answer instead; none if the answer may leave as it is.
+    pub(super) fn instead<'a>(&self, outcome: Outcome<'a>) -> Option<&'a WireError> {
+        let wait = self.wait.filter(|_| self.is_withheld())?;
+        outcome.instead(wait)
+    }
 }
 
 /// Appends the answer to a request of checks or peeks.
@@ -95,14 +144,12 @@ struct Item<'a> {
 
 impl Serialize for Item<'_> {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        match (&self.answer.decision, self.frame.outcome) {
-            (Ok(_), Outcome::Lost(error)) if self.answer.is_withheld() => {
-                Err::<(), _>(error).serialize(to)
-            }
-            (Err(error), Outcome::Kept | Outcome::Lost(_)) if self.frame.brief => {
-                Err::<(), _>(without_text(error)).serialize(to)
-            }
-            (decision, Outcome::Kept | Outcome::Lost(_)) => decision.serialize(to),
+        if let Some(error) = self.answer.instead(self.frame.outcome) {
+            return Err::<(), _>(error).serialize(to);
+        }
+        match &self.answer.decision {
+            Err(error) if self.frame.brief => Err::<(), _>(without_text(error)).serialize(to),
+            decision => decision.serialize(to),
         }
     }
 }

@@ -41,5 +41,5 @@ pub(crate) use connection::serve_requests;
 pub(crate) use peer_door::{PeerDoor, Stranger, Visit, Visited, Visitor};
 pub(crate) use quic::Server;
 pub(crate) use service::{
-    Answer, Carried, Decided, Mode, Postponed, Service, Settled, Task, Via, Wait, kept_apart,
+    Answer, Carried, Decided, Kept, Mode, Postponed, Service, Settled, Task, Via, Wait, kept_apart,
 };

@@ -41,6 +41,7 @@ struct Held {
 struct Request {
     id: u64,
     body: Body,
+    wait: Wait,
 }
 
 #[derive(Debug)]
@@ -65,7 +66,7 @@ impl Group {
 
     fn add(&mut self, id: u64, body: Body, wait: Wait) {
         self.wait = Some(self.wait.map_or(wait, |earlier| earlier.join(wait)));
-        self.requests.push(Request { id, body });
+        self.requests.push(Request { id, body, wait });
     }
 }
 
@@ -106,7 +107,7 @@ impl Parked {
                     encode::decisions(request.id, answers, outcome, out);
                 }
                 Body::Command(body) => {
-                    let body = command_answer(body, Some(held.wait), outcome);
+                    let body = command_answer(body, Some(request.wait), outcome);
                     encode::response(request.id, body, out);
                 }
             }

@@ -225,6 +225,18 @@ impl Round {
             .reduce(Wait::join)
     }
 
+    /// Whether something that any of the answers waits for is lost.
+    pub(super) fn is_any(&self, is_lost: impl Fn(Wait) -> bool) -> bool {
+        let mut requests = self.requests.iter();
+        requests.any(|request| match &request.body {
+            DecidedBody::Command(_, wait) => wait.is_some_and(&is_lost),
+            DecidedBody::Checks(_) | DecidedBody::Peeks(_) => {
+                let mut answers = self.answers_of(&request.body).iter();
+                answers.any(|answer| answer.wait.is_some_and(&is_lost))
+            }
+        })
+    }
+
     /// Moves what waits for a sync to `parked`.
     pub(super) fn park(&mut self, parked: &mut Parked, admission: &Admission) {
         let mut requests = std::mem::take(&mut self.requests);
@@ -296,9 +308,9 @@ pub(super) fn command_answer(
     wait: Option<Wait>,
     outcome: Outcome<'_>,
 ) -> ResponseBody {
-    match (outcome, wait) {
-        (Outcome::Lost(error), Some(_)) => ResponseBody::Failed(error.clone()),
-        (Outcome::Lost(_), None) | (Outcome::Kept, _) => body.clone(),
+    match wait.and_then(|wait| outcome.instead(wait)) {
+        Some(error) => ResponseBody::Failed(error.clone()),
+        None => body.clone(),
     }
 }
 

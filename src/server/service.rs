@@ -10,24 +10,42 @@ use crate::protocol::admin::{AdminRequest, AdminResponse};
 use crate::protocol::client::{Ask, RequestBody, ResponseBody, WireDecision};
 use crate::protocol::error::WireError;
 use crate::protocol::hello::Welcome;
+use crate::types::Slot;
 
 /// What must be so before an answer may leave: the commit numbered `ticket` is kept as
-/// `durability` says. Of two waits the later in this order includes the other only if both its
-/// fields do; see [`Wait::join`].
+/// `durability` says, here and on a majority of the slot's replicas. Of two waits the later includes
+/// the other only if both its ticket and its durability do; see [`Wait::join`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Wait {
     /// Number of the commit that holds the change.
     pub(crate) ticket: u64,
     /// How it must be kept.
     pub(crate) durability: Durability,
+    /// The slot of what has changed; of a joined wait, that of its highest ticket.
+    pub(crate) slot: Slot,
+}
+
+/// What is kept of what a wait was for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kept {
+    /// All of it.
+    All,
+    /// All but what [`Service::is_lost`] says: too few replicas of its slot could be reached. It may
+    /// stay counted, and is not granted.
+    Some,
 }
 
 impl Wait {
     /// The wait that includes both.
     pub(crate) fn join(self, other: Self) -> Self {
+        let later = if self.ticket >= other.ticket {
+            self
+        } else {
+            other
+        };
         Self {
-            ticket: self.ticket.max(other.ticket),
             durability: self.durability.max(other.durability),
+            ..later
         }
     }
 }
@@ -99,8 +117,8 @@ impl std::fmt::Debug for Settled {
 /// Who waits may be given the turn to commit for everybody. Work that belongs to a stream rests while
 /// the stream waits or writes, and a turn given to it then would hold everybody up.
 pub(crate) async fn kept_apart(
-    kept: impl Future<Output = Result<(), WireError>> + Send + 'static,
-) -> Result<(), WireError> {
+    kept: impl Future<Output = Result<Kept, WireError>> + Send + 'static,
+) -> Result<Kept, WireError> {
     // A task that did not end has a panic or the runtime's end to answer for.
     tokio::spawn(kept)
         .await
@@ -152,9 +170,13 @@ pub(crate) trait Service: Send + Sync + 'static {
     /// Carries out an admin's request but `Client` (which it answers with `Malformed`).
     fn admin(&self, request: &AdminRequest<'_>) -> AdminResponse;
 
-    /// Resolves when `wait` holds, or fails when the storage did: then no permit behind it may be
-    /// granted. Cancel safe.
-    fn kept(&self, wait: Wait) -> impl Future<Output = Result<(), WireError>> + Send;
+    /// Resolves when `wait` holds, but for what is lost; or fails when the storage did: then no permit
+    /// behind it may be granted. Cancel safe.
+    fn kept(&self, wait: Wait) -> impl Future<Output = Result<Kept, WireError>> + Send;
+
+    /// Whether what a single answer waits for is lost, once [`Service::kept`] has resolved for it, or
+    /// for a wait that includes it, with [`Kept::Some`]. Returns at once.
+    fn is_lost(&self, wait: Wait) -> bool;
 
     /// Counts connections, for the status.
     fn connections_changed(&self, open: usize);

@@ -21,7 +21,7 @@ use super::parked::Parked;
 use super::pieces::{now_or_never, read, write_all};
 use super::quic::{Server, Stopping};
 use super::round::{Next, Round, Terms};
-use super::service::{Service, Via};
+use super::service::{Kept, Service, Via};
 use crate::protocol::error::WireError;
 use crate::protocol::frame::FrameBuffer;
 use crate::transport::CloseCode;
@@ -70,7 +70,7 @@ enum Event {
     /// The connection or stream is gone.
     Lost,
     /// What the first parked group waited for is decided.
-    Kept(Result<(), WireError>),
+    Kept(Result<Kept, WireError>),
     /// Something that deferred requests waited for is done.
     Done(Done),
     /// The rest of a frame did not come in time.
@@ -139,7 +139,7 @@ impl<S: Service> Stream<S> {
                 }
                 Event::Done(done) => {
                     self.looked = self.server.now();
-                    self.deferred.take(done, &mut self.out);
+                    self.take_done(done);
                     self.release_ready().await;
                     self.write().await?;
                 }
@@ -264,22 +264,37 @@ impl<S: Service> Stream<S> {
     async fn answer_round(&mut self) {
         let start = self.out.len();
         self.round.encode(Outcome::Kept, &mut self.out);
-        if let Some(wait) = self.round.wait()
-            && let Err(error) = self.server.service().kept(wait).await
-        {
-            self.out.truncate(start);
-            self.round.encode(Outcome::Lost(&error), &mut self.out);
+        if let Some(wait) = self.round.wait() {
+            let service = self.server.service();
+            let is_lost = |wait| service.is_lost(wait);
+            let kept = service.kept(wait).await;
+            let is_all = match kept {
+                Ok(Kept::All) => true,
+                Ok(Kept::Some) => !self.round.is_any(is_lost),
+                Err(_) => false,
+            };
+            if !is_all {
+                self.out.truncate(start);
+                let outcome = Outcome::of(&kept, &is_lost);
+                self.round.encode(outcome, &mut self.out);
+            }
         }
         self.round.clear();
     }
 
     /// Encodes the first parked group's answers.
-    fn release(&mut self, kept: &Result<(), WireError>) {
-        let outcome = match kept {
-            Ok(()) => Outcome::Kept,
-            Err(error) => Outcome::Lost(error),
-        };
-        self.parked.release(outcome, &mut self.out);
+    fn release(&mut self, kept: &Result<Kept, WireError>) {
+        let service = self.server.service();
+        let is_lost = |wait| service.is_lost(wait);
+        self.parked
+            .release(Outcome::of(kept, &is_lost), &mut self.out);
+    }
+
+    /// Takes something that deferred requests waited for.
+    fn take_done(&mut self, done: Done) {
+        let service = self.server.service();
+        let is_lost = |wait| service.is_lost(wait);
+        self.deferred.take(done, &is_lost, &mut self.out);
     }
 
     /// Encodes the answers of all groups that need not wait any more.
@@ -296,7 +311,7 @@ impl<S: Service> Stream<S> {
     async fn release_done(&mut self) {
         while !self.deferred.is_empty() {
             match now_or_never(self.deferred.next()).await {
-                Some(done) => self.deferred.take(done, &mut self.out),
+                Some(done) => self.take_done(done),
                 None => break,
             }
         }
@@ -320,7 +335,7 @@ impl<S: Service> Stream<S> {
         }
         while !self.deferred.is_settled() {
             let done = self.deferred.next().await;
-            self.deferred.take(done, &mut self.out);
+            self.take_done(done);
             self.release_done().await;
             self.write().await?;
         }

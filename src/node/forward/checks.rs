@@ -14,7 +14,7 @@ use crate::node::clock;
 use crate::protocol::client::{ResponseBody, WireDecision, WireSource};
 use crate::protocol::error::WireError;
 use crate::routing::router::Route;
-use crate::server::{Decided, Postponed, Settled, Task, Via, Wait, kept_apart};
+use crate::server::{Decided, Kept, Postponed, Settled, Task, Via, Wait, kept_apart};
 use crate::types::{NodeId, Slot};
 
 /// How a check came here, and how often it may still be sent.
@@ -270,13 +270,12 @@ impl<L: Local> Clustered<L> {
             .filter(|(n, _)| late.binary_search(n).is_err())
             .filter_map(|(_, answer)| answer.wait)
             .reduce(Wait::join);
-        let lost = match wait {
+        let kept = match wait {
             Some(wait) => {
                 let local = Arc::clone(&self.local);
-                let kept = kept_apart(async move { local.kept(wait).await });
-                kept.await.err()
+                kept_apart(async move { local.kept(wait).await }).await
             }
-            None => None,
+            None => Ok(Kept::All),
         };
         let asks = batch.asks();
         let again = late.iter().filter_map(|&n| batch.item(n, asks.get(n)?));
@@ -285,9 +284,9 @@ impl<L: Local> Clustered<L> {
         let here = each.filter(|(n, _)| late.binary_search(n).is_err());
         settled
             .decided
-            .extend(here.map(|(_, (answer, &(place, _)))| match &lost {
-                Some(error) if answer.is_withheld() => (place, Err(error.clone())),
-                Some(_) | None => (place, answer.decision),
+            .extend(here.map(|(_, (answer, &(place, _)))| {
+                let is_lost = |wait| self.local.is_lost(wait);
+                (place, answer.released(&kept, is_lost))
             }));
         Some(settled)
     }

@@ -12,7 +12,7 @@ use crate::protocol::client::{Ask, RequestBody, ResponseBody};
 use crate::protocol::error::WireError;
 use crate::protocol::hello::Welcome;
 use crate::routing::router::Route;
-use crate::server::{Answer, Carried, Mode, Postponed, Service, Settled, Task, Via, Wait};
+use crate::server::{Answer, Carried, Kept, Mode, Postponed, Service, Settled, Task, Via, Wait};
 
 /// A node's own limiter and the way to those of others.
 #[derive(Debug)]
@@ -67,8 +67,12 @@ impl<L: Local> Service for Clustered<L> {
         self.local.admin(request)
     }
 
-    fn kept(&self, wait: Wait) -> impl Future<Output = Result<(), WireError>> + Send {
+    fn kept(&self, wait: Wait) -> impl Future<Output = Result<Kept, WireError>> + Send {
         self.local.kept(wait)
+    }
+
+    fn is_lost(&self, wait: Wait) -> bool {
+        self.local.is_lost(wait)
     }
 
     fn connections_changed(&self, open: usize) {

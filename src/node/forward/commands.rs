@@ -16,7 +16,7 @@ use crate::protocol::client::{Ask, RequestBody, ResponseBody};
 use crate::protocol::error::WireError;
 use crate::protocol::frame;
 use crate::routing::router::Route;
-use crate::server::{Carried, Via, kept_apart};
+use crate::server::{Carried, Kept, Via, kept_apart};
 use crate::types::{MonoTime, NodeId, Slot};
 
 /// A command on its way.
@@ -175,7 +175,8 @@ impl<L: Local> Clustered<L> {
         let local = Arc::clone(&self.local);
         let kept = kept_apart(async move { local.kept(wait).await });
         Some(match kept.await {
-            Ok(()) => body,
+            Ok(Kept::Some) if self.local.is_lost(wait) => failed(WireError::Unavailable),
+            Ok(Kept::All | Kept::Some) => body,
             Err(error) => failed(error),
         })
     }

@@ -6,7 +6,7 @@ use crate::protocol::admin::{AdminRequest, AdminResponse};
 use crate::protocol::client::{Ask, RequestBody, ResponseBody};
 use crate::protocol::error::WireError;
 use crate::protocol::hello::Welcome;
-use crate::server::{Answer, Decided, Mode, Wait};
+use crate::server::{Answer, Decided, Kept, Mode, Wait};
 use crate::types::Slot;
 
 /// Decides what this node serves, and says what it does not serve. Everything but [`Local::kept`]
@@ -34,7 +34,10 @@ pub(crate) trait Local: Send + Sync + 'static {
     fn admin(&self, request: &AdminRequest<'_>) -> AdminResponse;
 
     /// As [`crate::server::Service::kept`].
-    fn kept(&self, wait: Wait) -> impl Future<Output = Result<(), WireError>> + Send;
+    fn kept(&self, wait: Wait) -> impl Future<Output = Result<Kept, WireError>> + Send;
+
+    /// As [`crate::server::Service::is_lost`].
+    fn is_lost(&self, wait: Wait) -> bool;
 
     /// As [`crate::server::Service::connections_changed`].
     fn connections_changed(&self, open: usize);

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use crate::replication::marks::{Goal, Marks};
-use crate::types::Slot;
+use crate::types::{Slot, SlotSet};
 
 /// Most spans of lost tickets that are told apart, of one slot. With more the oldest two become one,
 /// and what was kept between them is called lost, which is safe.
@@ -22,13 +22,29 @@ struct Span {
 }
 
 /// The lost tickets of all slots.
-#[derive(Debug, Default)]
-pub(super) struct Losses(BTreeMap<Slot, Vec<Span>>);
+#[derive(Debug)]
+pub(super) struct Losses {
+    spans: BTreeMap<Slot, Vec<Span>>,
+    /// Slots of which something has changed since this was asked for.
+    touched: SlotSet,
+    is_touched: bool,
+}
+
+impl Default for Losses {
+    fn default() -> Self {
+        Self {
+            spans: BTreeMap::new(),
+            touched: SlotSet::EMPTY,
+            is_touched: false,
+        }
+    }
+}
 
 impl Losses {
     /// All tickets of the slot above `above` are lost from here on, until [`Losses::close`].
     pub(super) fn open(&mut self, slot: Slot, above: Marks) {
-        let spans = self.0.entry(slot).or_default();
+        self.touch(slot);
+        let spans = self.spans.entry(slot).or_default();
         match spans.last_mut() {
             Some(last) if last.through == u64::MAX => last.above = last.above.min(above),
             Some(_) | None => push(
@@ -43,9 +59,11 @@ impl Losses {
 
     /// Tickets above `through` are not lost any more.
     pub(super) fn close(&mut self, slot: Slot, through: u64) {
-        let Some(spans) = self.0.get_mut(&slot) else {
+        let Some(spans) = self.spans.get_mut(&slot) else {
             return;
         };
+        self.touched.insert(slot);
+        self.is_touched = true;
         if let Some(last) = spans.last_mut()
             && last.through == u64::MAX
         {
@@ -55,14 +73,15 @@ impl Losses {
             }
         }
         if spans.is_empty() {
-            self.0.remove(&slot);
+            self.spans.remove(&slot);
         }
     }
 
     /// The slot's ticket `number` is lost.
     pub(super) fn add(&mut self, slot: Slot, number: u64) {
+        self.touch(slot);
         let above = Marks::both(number.saturating_sub(1));
-        let spans = self.0.entry(slot).or_default();
+        let spans = self.spans.entry(slot).or_default();
         if spans.last().is_some_and(|last| last.through >= number) {
             return;
         }
@@ -77,15 +96,27 @@ impl Losses {
 
     /// Whether the slot's ticket is lost for who waits for `goal`.
     pub(super) fn has(&self, slot: Slot, ticket: u64, goal: Goal) -> bool {
-        let spans = self.0.get(&slot).map_or(&[][..], Vec::as_slice);
+        let spans = self.spans.get(&slot).map_or(&[][..], Vec::as_slice);
         spans
             .iter()
             .any(|span| span.above.of(goal) < ticket && ticket <= span.through)
     }
 
+    /// Notes that something about the slot has changed.
+    pub(super) fn touch(&mut self, slot: Slot) {
+        self.touched.insert(slot);
+        self.is_touched = true;
+    }
+
+    /// The slots of which something has changed since this was asked last.
+    pub(super) fn take_touched(&mut self) -> Option<SlotSet> {
+        let touched = std::mem::take(&mut self.is_touched);
+        touched.then(|| std::mem::replace(&mut self.touched, SlotSet::EMPTY))
+    }
+
     /// The slot's last ticket that may be lost; 0 if none is.
     pub(super) fn through(&self, slot: Slot) -> u64 {
-        let last = self.0.get(&slot).and_then(|spans| spans.last());
+        let last = self.spans.get(&slot).and_then(|spans| spans.last());
         last.map_or(0, |span| span.through)
     }
 }
@@ -129,6 +160,6 @@ mod tests {
         let mut losses = Losses::default();
         losses.open(slot, Marks::both(10));
         losses.close(slot, 10);
-        assert!(losses.0.is_empty());
+        assert!(losses.spans.is_empty());
     }
 }

@@ -42,10 +42,12 @@ impl Tracker {
                 Standing::Majority(self.classes.enter(voters, last))
             }
             (Standing::Without, true) => {
-                // What was outstanding is lost already; the next commits are not.
+                // What was outstanding is lost already; the next commits are not. The last one told
+                // may hold a change whose ticket is the number after it, so it still has to get there.
                 self.losses.close(slot, self.number);
+                self.losses.touch(slot);
                 self.without.remove(slot);
-                Standing::Majority(self.classes.enter(voters, 0))
+                Standing::Majority(self.classes.enter(voters, served.last))
             }
             (Standing::Missing { .. } | Standing::Without, false) => was,
         };
@@ -90,7 +92,10 @@ impl Tracker {
                 self.missing_floor = None;
                 self.losses.open(slot, floor);
             }
-            Standing::Without => self.without.remove(slot),
+            Standing::Without => {
+                self.without.remove(slot);
+                self.losses.touch(slot);
+            }
         }
     }
 

@@ -11,7 +11,7 @@ use super::served::{COPIES_MAX, CopyAt, Served};
 use crate::replication::marks::{Goal, Marks};
 use crate::replication::refusal::{Refusal, Refusals};
 use crate::replication::report::{Report, Reports};
-use crate::types::{Configuration, MonoTime, NodeId, Position, SLOT_COUNT, Slot, SlotSet};
+use crate::types::{Configuration, Epoch, MonoTime, NodeId, Position, SLOT_COUNT, Slot, SlotSet};
 
 /// What of a commit goes to whom; kept from commit to commit for its memory.
 #[derive(Debug, Default)]
@@ -245,6 +245,19 @@ impl Tracker {
         }
     }
 
+    /// The slots whose commits go to the peer on this link, each with the reign it is served in.
+    pub(crate) fn given(&self, peer: NodeId, link: u64) -> Vec<(Slot, Epoch)> {
+        let Ok(place) = self.peers.linked(peer, link) else {
+            return Vec::new();
+        };
+        let is_given = |served: &Served| served.copies.iter().any(|it| it.fed && it.peer == place);
+        let slots = Slot::all().filter_map(|slot| {
+            let served = self.slots.get(slot.index())?.as_ref()?;
+            is_given(served).then_some((slot, served.epoch))
+        });
+        slots.collect()
+    }
+
     /// O2: a commit was taken and is about to be written; what of it goes to whom. Nothing is told of
     /// slots that are not served.
     pub(crate) fn committed(
@@ -346,6 +359,12 @@ impl Tracker {
     /// No ticket of the slot above this one is lost.
     pub(crate) fn lost_through(&self, slot: Slot) -> u64 {
         self.losses.through(slot)
+    }
+
+    /// The slots of which something about majorities or lost tickets has changed since this was asked
+    /// last.
+    pub(crate) fn take_touched(&mut self) -> Option<SlotSet> {
+        self.losses.take_touched()
     }
 
     /// Time has passed; told at least every 100 ms.

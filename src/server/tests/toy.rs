@@ -14,11 +14,12 @@ use crate::protocol::client::{
 };
 use crate::protocol::error::WireError;
 use crate::protocol::hello::Welcome;
-use crate::server::{Answer, Carried, Postponed, Service, Settled, Task, Via, Wait};
+use crate::server::{Answer, Carried, Kept, Postponed, Service, Settled, Task, Via, Wait};
+use crate::types::Slot;
 
 /// What is kept: numbers of commits, or that the storage failed.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Kept {
+pub(super) struct Written {
     pub(super) committed: u64,
     pub(super) synced: u64,
     pub(super) failed: bool,
@@ -29,7 +30,9 @@ pub(super) struct Kept {
 /// that requests bring along are refused with many words.
 #[derive(Debug)]
 pub(crate) struct Toy {
-    pub(super) kept: watch::Sender<Kept>,
+    pub(super) kept: watch::Sender<Written>,
+    /// Numbers of slots, as long as the answer's key, of which everything is lost.
+    pub(super) lost: Mutex<BTreeSet<u16>>,
     /// Number of checks in each batch.
     pub(super) batches: Mutex<Vec<usize>>,
     pub(super) commands: Mutex<Vec<String>>,
@@ -44,7 +47,8 @@ impl Default for Toy {
     /// Everything is kept at once.
     fn default() -> Self {
         Self {
-            kept: watch::Sender::new(Kept {
+            lost: Mutex::default(),
+            kept: watch::Sender::new(Written {
                 committed: u64::MAX,
                 synced: u64::MAX,
                 failed: false,
@@ -73,7 +77,7 @@ pub(super) fn decision(allowed: bool, limit: u64) -> WireDecision {
 }
 
 impl Toy {
-    pub(super) fn keep(&self, change: impl FnOnce(&mut Kept)) {
+    pub(super) fn keep(&self, change: impl FnOnce(&mut Written)) {
         self.kept.send_modify(change);
     }
 
@@ -117,6 +121,7 @@ impl Toy {
         let wait = |durability| Wait {
             ticket: 1,
             durability,
+            slot: Slot::new(u16::try_from(limit).unwrap()).unwrap(),
         };
         let (decision, wait) = match policy {
             "free" | "late" => (Ok(decision(true, limit)), None),
@@ -213,6 +218,7 @@ impl Service for Toy {
                 let wait = Wait {
                     ticket: 1,
                     durability,
+                    slot: Slot::new(0).unwrap(),
                 };
                 Carried::Now(ResponseBody::Done, Some(wait))
             }
@@ -233,7 +239,7 @@ impl Service for Toy {
         }
     }
 
-    async fn kept(&self, wait: Wait) -> Result<(), WireError> {
+    async fn kept(&self, wait: Wait) -> Result<Kept, WireError> {
         let mut kept = self.kept.subscribe();
         let reached = kept.wait_for(|kept| {
             let number = match wait.durability {
@@ -244,9 +250,14 @@ impl Service for Toy {
             kept.failed || number >= wait.ticket
         });
         match reached.await {
-            Ok(kept) if !kept.failed => Ok(()),
+            Ok(kept) if !kept.failed && self.lost.lock().is_empty() => Ok(Kept::All),
+            Ok(kept) if !kept.failed => Ok(Kept::Some),
             Ok(_) | Err(_) => Err(WireError::StorageFailed),
         }
+    }
+
+    fn is_lost(&self, wait: Wait) -> bool {
+        self.lost.lock().contains(&wait.slot.number())
     }
 
     fn connections_changed(&self, open: usize) {

@@ -13,7 +13,7 @@ use crate::protocol::client::{
 };
 use crate::protocol::error::WireError;
 use crate::protocol::hello::Welcome;
-use crate::server::{Answer, Decided, Mode, Wait};
+use crate::server::{Answer, Decided, Kept, Mode, Wait};
 use crate::types::Slot;
 
 /// Under the policy `held` a grant is kept once [`Toy::release`] was called; under `free` at once.
@@ -23,6 +23,8 @@ pub(super) struct Toy {
     /// How often each key was counted, or a command carried out.
     counted: Mutex<BTreeMap<String, u32>>,
     released: watch::Sender<bool>,
+    /// Slots of which everything is lost.
+    pub(super) lost: Mutex<BTreeSet<u16>>,
 }
 
 pub(super) fn welcome() -> Welcome {
@@ -89,6 +91,7 @@ impl Toy {
             wait: held.then_some(Wait {
                 ticket: 1,
                 durability: Durability::Process,
+                slot: self.slot(ask.target.key),
             }),
         }
     }
@@ -160,10 +163,16 @@ impl Local for Toy {
         })
     }
 
-    async fn kept(&self, _wait: Wait) -> Result<(), WireError> {
+    async fn kept(&self, _wait: Wait) -> Result<Kept, WireError> {
         let mut released = self.released.subscribe();
         let kept = released.wait_for(|released| *released).await;
-        kept.map(drop).map_err(|_| WireError::StorageFailed)
+        // What is lost is said by `is_lost` alone.
+        kept.map(|_| Kept::Some)
+            .map_err(|_| WireError::StorageFailed)
+    }
+
+    fn is_lost(&self, wait: Wait) -> bool {
+        self.lost.lock().contains(&wait.slot.number())
     }
 
     fn connections_changed(&self, _open: usize) {}
