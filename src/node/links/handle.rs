@@ -38,6 +38,10 @@ impl Outgoing for Post {
     fn send(&self, peer: NodeId, link: u64, frame: Vec<u8>) -> bool {
         self.0.push(peer, link, frame)
     }
+
+    fn close(&self, peer: NodeId, link: u64) {
+        self.0.give_up(peer, link);
+    }
 }
 
 impl Links {

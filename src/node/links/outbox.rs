@@ -33,7 +33,7 @@ struct Queue {
     pieces: VecDeque<Vec<u8>>,
     /// Bytes in pieces, and in the one that is being written.
     bytes: usize,
-    /// It was full once: the link ends.
+    /// It was full once, or too much is owed on the link, which ends.
     overflowed: bool,
 }
 
@@ -52,6 +52,12 @@ impl Outbox {
         let taken = self.queue.lock().push(frame, self.bytes_max);
         self.ready.notify_one();
         taken
+    }
+
+    /// Drops what waits, and takes nothing more.
+    fn give_up(&self) {
+        self.queue.lock().overflow();
+        self.ready.notify_one();
     }
 
     /// The next bytes to write, after which [`Outbox::written`] is to be called; `None` once there
@@ -82,8 +88,7 @@ impl Queue {
     fn push(&mut self, frame: Vec<u8>, bytes_max: usize) -> bool {
         let bytes = self.bytes.saturating_add(frame.len());
         if self.overflowed || bytes > bytes_max {
-            self.overflowed = true;
-            self.pieces = VecDeque::new();
+            self.overflow();
             return false;
         }
         self.bytes = bytes;
@@ -94,6 +99,11 @@ impl Queue {
             Some(_) | None => self.pieces.push_back(frame),
         }
         true
+    }
+
+    fn overflow(&mut self) {
+        self.overflowed = true;
+        self.pieces = VecDeque::new();
     }
 }
 
@@ -127,6 +137,14 @@ impl Outboxes {
         let open = self.open.read();
         let outbox = open.get(&peer).filter(|it| it.link == link);
         outbox.is_some_and(|it| it.push(frame))
+    }
+
+    /// Has just this link end.
+    pub(super) fn give_up(&self, peer: NodeId, link: u64) {
+        let open = self.open.read();
+        if let Some(outbox) = open.get(&peer).filter(|it| it.link == link) {
+            outbox.give_up();
+        }
     }
 }
 

@@ -1,18 +1,16 @@
 //! What a replica says only once it is synced. One sync at a time, for all that waited by then.
 //!
-//! The invariant: what is said of a sync was in the table before a record that the sync has covered
-//! was put in the queue of the journal, which is appended in order.
+//! The invariant: what is said of a sync was in the queue of the journal before the sync was asked
+//! for, and all that was in the queue is appended before it is synced.
 
 use std::future::pending;
 use std::sync::Arc;
 
 use tokio::task::JoinHandle;
 
-use crate::limiter::commit_record::write_groups;
 use crate::limiter::policy::Durability;
 use crate::node::engine::Engine;
-use crate::storage::replicated::Replicated;
-use crate::types::{NodeId, Position, Slot, SlotSet, SlotTime};
+use crate::types::{Position, Slot, SlotSet};
 
 /// What waits for a sync, or has waited.
 #[derive(Debug, Default)]
@@ -28,22 +26,6 @@ pub(super) struct Synced {
 pub(super) struct Syncs {
     next: Synced,
     running: Option<(JoinHandle<bool>, Synced)>,
-}
-
-/// A record without groups: behind all that was in the queue before it.
-#[derive(Debug)]
-struct Mark {
-    owner: NodeId,
-    stamp: SlotTime,
-}
-
-impl Replicated for Mark {
-    fn pack(&self, number: u64, record: &mut Vec<u8>) {
-        let head = (number, self.stamp, self.owner);
-        write_groups(record, head, std::iter::empty());
-    }
-
-    fn appended(&self) {}
 }
 
 impl Synced {
@@ -76,18 +58,16 @@ impl Syncs {
     }
 
     /// Begins a sync if one is wanted and none runs.
-    pub(super) fn begin(&mut self, engine: &Arc<Engine>, owner: NodeId) {
+    pub(super) fn begin(&mut self, engine: &Arc<Engine>) {
         if self.running.is_some() || self.next.is_empty() {
             return;
         }
         let waits = std::mem::take(&mut self.next);
-        let stamp = engine.now();
         let engine = Arc::clone(engine);
         // A task of its own: it may be given the turn to commit, and must then not rest.
         let task = tokio::spawn(async move {
-            let mark = Box::new(Mark { owner, stamp });
             let committer = &engine.committer;
-            let synced = match committer.append_replicated(mark).await {
+            let synced = match committer.commit_all().await {
                 Ok(number) => committer.kept(number, Durability::Fsync).await,
                 Err(failed) => Err(failed),
             };

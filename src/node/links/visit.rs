@@ -16,9 +16,9 @@ use crate::storage::fence::StorageFailed;
 use crate::types::{Epoch, NodeId, Position, Slot, SlotSet, SlotTime};
 
 /// Something on its way to the journal.
-pub(super) trait Appending: Future<Output = Result<Option<u64>, StorageFailed>> + Send {}
+pub(super) trait Appending: Future<Output = Result<u64, StorageFailed>> + Send {}
 
-impl<F: Future<Output = Result<Option<u64>, StorageFailed>> + Send> Appending for F {}
+impl<F: Future<Output = Result<u64, StorageFailed>> + Send> Appending for F {}
 
 /// See the module.
 #[derive(Debug)]
@@ -124,7 +124,7 @@ impl Visit {
             for group in &kept {
                 let groups = cut(self.owner, &group.bytes).collect::<Result<Vec<_>, _>>();
                 let groups = groups.unwrap_or_default();
-                // Appended before the mark that is synced before the owner is told.
+                // In the queue of the journal, and synced before the owner is told.
                 drop(apply(engine, follower, group.clock, &groups));
             }
             let at = engine.table.position(slot);

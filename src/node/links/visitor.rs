@@ -145,7 +145,7 @@ impl<'a> Visitor<'a> {
             self.say(&ReplicaFrame::Deaf { slots });
         }
         self.syncs.followed(to_say.followed);
-        self.syncs.begin(&replica.engine, self.visit.owner);
+        self.syncs.begin(&replica.engine);
         self.write().await?;
         Ok(more)
     }

@@ -1,0 +1,382 @@
+//! Engines that are linked over real connections on loopback, each with the part of a control loop
+//! that matters here.
+
+mod bulk;
+mod forged;
+mod linked;
+mod lost;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use super::{LinkEvent, Links};
+use crate::config::AfterPowerLoss;
+use crate::limiter::policy::{Durability, Limit, Policy, PolicySet};
+use crate::limiter::table::ServedCopy;
+use crate::limiter::transfer::{Row, Staging};
+use crate::membership::identity::{Address, Identity};
+use crate::membership::roster::Roster;
+use crate::node::clock;
+use crate::node::engine::Engine;
+use crate::node::peers::{BulkSender, ClusterIdentity, LinkDialer, Own, PeerEvent, PeerNet};
+use crate::node::slots::{Installation, NewState};
+use crate::node::start::{Birth, EngineOptions};
+use crate::protocol::bulk::BulkRequest;
+use crate::protocol::client::{Ask, PolicyRef, Target};
+use crate::server::{Bounds, Mode, Server, Toy, Wait};
+use crate::transport::Role;
+use crate::transport::certs::Authority;
+use crate::transport::endpoint::{ServerSetup, bind};
+use crate::transport::tls::{ClientAuth, Credentials};
+use crate::types::{
+    BootCounter, Configuration, Epoch, NodeId, Replicas, SLOT_COUNT, Slot, SlotSet,
+};
+
+const CLUSTER: ClusterIdentity = ClusterIdentity {
+    cluster: 77,
+    slot_count: SLOT_COUNT,
+    key_secret: *b"0123456789abcdef",
+};
+
+type Command = Box<dyn FnOnce(&mut PeerNet) + Send>;
+type Bulk = (NodeId, BulkRequest, BulkSender);
+
+/// A node of the cluster.
+pub(in crate::node) struct TestNode {
+    pub(in crate::node) engine: Arc<Engine>,
+    pub(in crate::node) links: Arc<Links>,
+    pub(in crate::node) bulk: mpsc::Receiver<Bulk>,
+    identity: Identity,
+    commands: mpsc::Sender<Command>,
+    server: Arc<Server<Toy>>,
+    running: Vec<JoinHandle<()>>,
+}
+
+fn policies() -> PolicySet {
+    let mut set = PolicySet::default();
+    for durability in [Durability::Process, Durability::Fsync] {
+        let mut policy = Policy::new("1000/hour".parse::<Limit>().unwrap());
+        policy.durability = durability;
+        set.policies.insert(format!("{durability:?}"), policy);
+    }
+    set
+}
+
+pub(in crate::node) fn credentials(authority: &Authority, name: &str) -> Credentials {
+    let issued = authority.issue(Role::Node, name, &[]).unwrap();
+    Credentials::issued(authority, &issued).unwrap()
+}
+
+fn open(dir: Option<&Path>, node: u128) -> Arc<Engine> {
+    let options = EngineOptions {
+        data_dir: dir.map(Path::to_owned),
+        create: true,
+        keys_max: 100_000,
+        bytes_max: u64::MAX,
+        sync_interval: Duration::from_secs(1),
+        max_clock_error: None,
+        after_power_loss: AfterPowerLoss::Accept,
+        in_flight_max: 0,
+        birth: Birth::Joins {
+            node: NodeId(node),
+            cluster: CLUSTER,
+        },
+    };
+    Engine::open(&options, &policies()).unwrap()
+}
+
+impl TestNode {
+    pub(in crate::node) fn start(authority: &Authority, node: u128) -> Self {
+        Self::with(authority, open(None, node))
+    }
+
+    fn with(authority: &Authority, engine: Arc<Engine>) -> Self {
+        let node = engine.about.node;
+        let credentials = credentials(authority, &format!("node-{node}"));
+        let socket = bind("127.0.0.1:0".parse().unwrap(), 1).unwrap().remove(0);
+        let address = Address::new(&socket.local_addr().unwrap().to_string()).unwrap();
+        let identity = Identity::new(node, address, BootCounter(1));
+        let own = Own {
+            cluster: CLUSTER,
+            identity: identity.clone(),
+            from: None,
+            in_flight_max: 100,
+        };
+        let net = PeerNet::new(own, Roster::default(), &credentials).unwrap();
+        let links = Links::start(&engine, net.link_dialer(&credentials).unwrap()).unwrap();
+        let server = Server::new(Arc::new(Toy::default()), Bounds::default(), clock::mono_now);
+        let door = net.door();
+        door.open_to_links(links.door());
+        server.open_to_peers(door);
+        let setup = ServerSetup::new(&credentials, ClientAuth::Optional).unwrap();
+        let endpoint = setup.endpoint(socket).unwrap();
+        let mut running = vec![tokio::spawn(Arc::clone(&server).run(endpoint))];
+        let (commands, told) = mpsc::channel(1);
+        let (asked, bulk) = mpsc::channel(4);
+        running.push(tokio::spawn(control(net, Arc::clone(&links), told, asked)));
+        Self {
+            engine,
+            links,
+            bulk,
+            identity,
+            commands,
+            server,
+            running,
+        }
+    }
+
+    pub(in crate::node) fn id(&self) -> NodeId {
+        self.identity.node
+    }
+
+    /// Has the control task do something.
+    pub(in crate::node) async fn tell<T: Send + 'static>(
+        &self,
+        command: impl FnOnce(&mut PeerNet) -> T + Send + 'static,
+    ) -> T {
+        let (answer, mut answered) = mpsc::channel(1);
+        let command: Command = Box::new(move |net| {
+            assert!(answer.try_send(command(net)).is_ok());
+        });
+        self.commands.send(command).await.ok().unwrap();
+        answered.recv().await.unwrap()
+    }
+
+    async fn knows(&self, others: &[&Self]) {
+        let others = others.iter().map(|it| &it.identity);
+        let targets = others.map(|it| (it.node, it.address.clone())).collect();
+        self.tell(|net| net.set_targets(targets)).await;
+    }
+
+    /// A dialer with another node's certificate, or this one's.
+    async fn dialer(&self, credentials: Credentials) -> LinkDialer {
+        let dialer = self.tell(move |net| net.link_dialer(&credentials)).await;
+        dialer.unwrap()
+    }
+
+    /// What was refused of what others said.
+    async fn refused(&self) -> u64 {
+        self.tell(|net| net.counts().malformed).await
+    }
+
+    pub(in crate::node) fn slots(&self) -> SlotSet {
+        Slot::all().collect()
+    }
+
+    /// Installs rows of all slots, in a reign and as many of its commits.
+    fn install(&self, epoch: Epoch, slots: Vec<(Slot, u64, Option<Vec<Row>>)>) {
+        let slots = slots.into_iter().map(|(slot, n, rows)| Installation {
+            slot,
+            n,
+            register: vec![1],
+            clock: self.engine.table.slot_now(slot, self.engine.now()),
+            state: rows.map_or(NewState::Own, NewState::Rows),
+        });
+        self.engine.install(epoch, slots.collect()).unwrap();
+    }
+
+    /// Owns all slots from here on, with these nodes as replicas.
+    pub(in crate::node) fn serve(&self, epoch: Epoch, replicas: &[NodeId]) {
+        self.install(epoch, Slot::all().map(|slot| (slot, 0, None)).collect());
+        let chosen = Configuration {
+            version: 1,
+            epoch,
+            owner: self.id(),
+            replicas: Replicas::of(replicas),
+        };
+        for slot in Slot::all() {
+            self.engine.replication.serve(slot, &chosen, &[]);
+            self.engine.serve(&[(slot, epoch)]).unwrap();
+        }
+    }
+
+    /// Holds an empty state of all slots, in a reign of another node.
+    pub(in crate::node) fn hold(&self, epoch: Epoch) {
+        let empty = |slot| (slot, 0, Some(Vec::new()));
+        self.install(epoch, Slot::all().map(empty).collect());
+    }
+
+    /// Copies all slots from their owner, as bulk does, and follows.
+    fn catch_up(&self, owner: &Self, epoch: Epoch) {
+        let slots = self.slots();
+        self.links.restart(owner.id(), &slots);
+        if !owner.links.feed(self.id(), &slots) {
+            // The link is gone again; there will be another event.
+            return;
+        }
+        let table = &owner.engine.table;
+        let noted = Slot::all().map(|slot| (slot, table.position(slot)));
+        let noted: Vec<_> = noted.collect();
+        let mut rows = rows_of(&owner.engine);
+        let copied = noted.into_iter().map(|(slot, at)| {
+            assert_eq!(at.epoch, epoch);
+            (slot, at.n, Some(rows.remove(&slot).unwrap_or_default()))
+        });
+        self.install(epoch, copied.collect());
+        let all: Vec<_> = Slot::all().map(|slot| (slot, epoch)).collect();
+        self.links.follow(&all);
+    }
+
+    /// Follows `owner`, catching up whenever it is behind, until the owner has all in sync.
+    pub(in crate::node) async fn follow(&self, owner: &Self, epoch: Epoch) {
+        let mut in_sync = SlotSet::EMPTY;
+        while in_sync.len() < usize::from(SLOT_COUNT) {
+            tokio::select! {
+                event = self.links.next_event() => match event {
+                    LinkEvent::Behind { .. } => self.catch_up(owner, epoch),
+                    other => panic!("{other:?}"),
+                },
+                event = owner.links.next_event() => match event {
+                    LinkEvent::InSync { peer, slots } => {
+                        assert_eq!(peer, self.id());
+                        slots.iter().for_each(|slot| in_sync.insert(slot));
+                    }
+                    LinkEvent::OutOfSync { slots, .. } => {
+                        slots.iter().for_each(|slot| in_sync.remove(slot));
+                    }
+                    other @ (LinkEvent::Deaf { .. } | LinkEvent::Behind { .. }) => {
+                        panic!("{other:?}");
+                    }
+                },
+            }
+        }
+    }
+
+    /// Grants a check of each key; what is to be waited for.
+    pub(in crate::node) fn grant(&self, keys: &[String], durability: Durability) -> Vec<Wait> {
+        let policy = format!("{durability:?}");
+        let asks = keys.iter().map(|key| Ask {
+            target: Target {
+                policy: PolicyRef::Named(&policy),
+                key,
+            },
+            cost: 1,
+        });
+        let asks: Vec<_> = asks.collect();
+        let mut answers = Vec::new();
+        self.engine.batch(&asks, Mode::Count, &mut answers);
+        let waits = answers.into_iter().zip(keys).map(|(answer, key)| {
+            assert!(answer.decision.unwrap().allowed);
+            let ticket = answer.wait.unwrap().ticket;
+            let slot = self.engine.slot_of(key);
+            Wait {
+                ticket,
+                durability,
+                slot,
+            }
+        });
+        waits.collect()
+    }
+
+    /// Grants a check of each key and waits until all are kept here and by a majority; those that are
+    /// not lost may be answered.
+    pub(in crate::node) async fn granted(
+        &self,
+        keys: &[String],
+        durability: Durability,
+    ) -> Vec<String> {
+        let waits = self.grant(keys, durability);
+        for wait in &waits {
+            let kept = self.engine.committer.kept(wait.ticket, wait.durability);
+            kept.await.unwrap();
+            self.engine.replication.kept(*wait).await;
+        }
+        let kept = keys.iter().zip(waits);
+        let kept = kept.filter(|(_, wait)| !self.engine.replication.is_lost(*wait));
+        kept.map(|(key, _)| key.clone()).collect()
+    }
+
+    /// Ends the node, as a crash does.
+    async fn stop(mut self) {
+        self.server.shutdown(Duration::ZERO);
+        drop(self.commands);
+        for task in self.running.drain(..) {
+            task.await.unwrap();
+        }
+        self.links.stop();
+    }
+}
+
+/// All rows that an engine holds in memory, by slot.
+pub(in crate::node) fn rows_of(engine: &Engine) -> std::collections::BTreeMap<Slot, Vec<Row>> {
+    let mut copy = ServedCopy::new(Slot::all().collect());
+    let mut rows = Vec::new();
+    let stored = engine.stored_rows();
+    while engine
+        .table
+        .copy_served(&mut copy, &stored, &mut rows)
+        .unwrap()
+    {}
+    let mut staged = std::collections::BTreeMap::new();
+    for (id, row) in rows {
+        let staging = staged.entry(id.slot());
+        let staging = staging.or_insert_with(|| Staging::new(id.slot(), 1 << 30));
+        staging.take(id, row).unwrap();
+    }
+    let finish = |(slot, staging): (Slot, Staging)| {
+        let clock = engine.table.slot_now(slot, engine.now());
+        (slot, staging.finish_served(clock, copy.count(slot)).unwrap())
+    };
+    staged.into_iter().map(finish).collect()
+}
+
+pub(in crate::node) fn keys(names: std::ops::Range<usize>) -> Vec<String> {
+    names.map(|n| format!("key-{n}")).collect()
+}
+
+pub(in crate::node) const fn reign(owner: NodeId) -> Epoch {
+    Epoch {
+        counter: 7,
+        node: owner,
+    }
+}
+
+async fn control(
+    mut net: PeerNet,
+    links: Arc<Links>,
+    mut told: mpsc::Receiver<Command>,
+    bulk: mpsc::Sender<Bulk>,
+) {
+    loop {
+        tokio::select! {
+            biased;
+            command = told.recv() => match command {
+                Some(command) => command(&mut net),
+                None => return net.shut_down(),
+            },
+            event = net.next() => match event {
+                PeerEvent::Connected { peer } => links.connect(&peer),
+                PeerEvent::Lost { peer } => links.lost(peer),
+                PeerEvent::Bulk { from, request, chunks } => {
+                    bulk.send((from, request, chunks)).await.ok().unwrap();
+                }
+                PeerEvent::Frame { .. } | PeerEvent::Datagram { .. } => {}
+                PeerEvent::Refused { refusal, .. } => panic!("{refusal}"),
+            },
+        }
+    }
+}
+
+/// An owner of all slots and a replica that is in sync.
+pub(in crate::node) async fn couple(authority: &Authority) -> (TestNode, TestNode) {
+    let (owner, replica) = (TestNode::start(authority, 1), TestNode::start(authority, 2));
+    let epoch = reign(owner.id());
+    owner.serve(epoch, &[owner.id(), replica.id()]);
+    replica.hold(epoch);
+    owner.knows(&[&replica]).await;
+    replica.knows(&[&owner]).await;
+    replica.follow(&owner, epoch).await;
+    (owner, replica)
+}
+
+/// Both hold the same of all slots, up to the same commits.
+pub(in crate::node) fn assert_same(owner: &Engine, replica: &Engine) {
+    for slot in Slot::all() {
+        assert_eq!(owner.table.position(slot), replica.table.position(slot));
+    }
+    assert_eq!(rows_of(owner), rows_of(replica));
+}
