@@ -58,8 +58,7 @@ impl Control {
             }
             Effect::Install { task, epoch, slots } => self.install(task, epoch, slots),
             Effect::Serve { slots } => {
-                let slots: Vec<(Slot, Epoch)> =
-                    slots.iter().map(|it| (it.0, it.1.epoch)).collect();
+                let slots: Vec<(Slot, Epoch)> = slots.iter().map(|it| (it.0, it.1.epoch)).collect();
                 if let Err(error) = self.engine.serve(&slots) {
                     tracing::error!(%error, "a slot is not served; please report this");
                 }

@@ -6,8 +6,8 @@ use crate::membership::identity::Address;
 use crate::membership::roster::{RosterEntry, Standing};
 use crate::ownership::message::{Becoming, Message, Proposal, Refused, SealedSlot};
 use crate::protocol::ownership::{
-    BadWire, WireBecoming, WireConfiguration, WireMessage, WireProposal, WireRecord, WireRefused, WireSealed,
-    slot,
+    BadWire, WireBecoming, WireConfiguration, WireMessage, WireProposal, WireRecord, WireRefused,
+    WireSealed, slot,
 };
 use crate::protocol::peer::{PeerFrame, ROSTER_ENTRIES_MAX, WireNode, WireStanding};
 use crate::types::{BootCounter, Configuration, NodeId, SlotRecord, SlotTime};
