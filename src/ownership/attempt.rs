@@ -15,7 +15,20 @@ use super::message::{Proposal, SealedSlot};
 use super::outbox::ToInstall;
 use super::record::is_sound;
 use super::refusal::Refusal;
-use crate::types::{Configuration, Epoch, NodeId, Slot, SlotSet, SlotTime};
+use crate::types::{Configuration, Epoch, NodeId, Slot, SlotSet};
+
+/// Why an attempt was begun.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Why {
+    /// The owner does not serve, or its replicas are deaf to it.
+    TakeBack,
+    /// The targets give the slots to this node.
+    Move,
+    /// The owner changes the replicas.
+    Reconfigure,
+    /// The owner is silent.
+    TakeOver,
+}
 
 /// What the batch as a whole waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,6 +61,7 @@ pub(super) struct Attempt {
     pub(super) ballot: Epoch,
     /// From whom the slots are moved; this node itself where it starts or takes back its own.
     pub(super) from: NodeId,
+    pub(super) why: Why,
     pub(super) phase: Phase,
     pub(super) slots: BTreeMap<Slot, Candidate>,
     /// The slots that left since last asked.
@@ -139,24 +153,29 @@ impl Attempt {
                 ledger.leaving.remove(slot);
                 self.propose(ledger, slot, found);
             }
-            Next::Install { origin, clock } => self.install(ledger, slot, origin, clock),
+            Next::Install { origin, at, clock } => {
+                let lost = origin == Origin::Lost;
+                if lost && !candidate.settle_for_same(ledger.me) {
+                    self.end(slot, End::Failed);
+                    return;
+                }
+                candidate.clock = clock;
+                candidate.made_of = (!lost).then_some(at);
+                self.install(ledger, slot, origin);
+            }
             Next::Fetch { from, at, clock } => {
                 candidate.clock = clock;
+                candidate.made_of = Some(at);
                 let task = ledger.out.fetch(from, self.ballot, slot, at);
                 candidate.step = Step::Fetching { from, task };
             }
         }
     }
 
-    /// T6: the state at `(ballot, 0)`. Where this node is of the old set too, its own acceptance
-    /// (T7) is in the same write, so that neither is there without the other.
-    pub(super) fn install(
-        &mut self,
-        ledger: &mut Ledger,
-        slot: Slot,
-        origin: Origin,
-        clock: SlotTime,
-    ) {
+    /// T6: the state at `(ballot, 0)`. Where this node is of the old set too, and nobody else needs
+    /// to have the state first, its own acceptance (T7) is in the same write, so that neither is
+    /// there without the other.
+    pub(super) fn install(&mut self, ledger: &mut Ledger, slot: Slot, origin: Origin) {
         let (me, ballot) = (ledger.me, self.ballot);
         let Some(candidate) = self.slots.get_mut(&slot) else {
             return;
@@ -166,20 +185,24 @@ impl Attempt {
         let Some(proposed) = candidate.own_proposal(me, ballot) else {
             return;
         };
-        let in_old_set = base.replicas.contains(me);
+        let accepts = base.replicas.contains(me) && candidate.one_install_is_enough();
+        let outdated = proposed.epoch <= base.epoch;
         if ledger.register(slot).promised > ballot
-            || (in_old_set && !ledger.accept(slot, ballot, base, proposed))
+            || outdated
+            || (accepts && !ledger.accept(slot, ballot, base, proposed))
         {
             self.end(slot, End::Failed);
             return;
         }
-        candidate.accepts_itself = in_old_set;
+        candidate.accepts_itself = accepts;
+        let clock = candidate.clock;
         ledger.set_complete(slot, true);
         let task = ledger.out.install(
             ballot,
             ToInstall {
                 slot,
                 origin,
+                n: 0,
                 clock,
                 vouched: None,
             },
@@ -187,7 +210,7 @@ impl Attempt {
         candidate.step = Step::Installing { task };
     }
 
-    /// T7: the state is installed; now the configuration may be accepted.
+    /// T6: the state is installed here; now it may be elsewhere, or (T7) the configuration accepted.
     pub(super) fn on_installed(&mut self, ledger: &mut Ledger, task: TaskId) {
         let installing = Step::Installing { task };
         let slots = self.slots.iter().filter(|it| it.1.step == installing);
@@ -195,20 +218,36 @@ impl Attempt {
             let Some(candidate) = self.slots.get_mut(&slot) else {
                 continue;
             };
-            let Some(proposed) = candidate.own_proposal(ledger.me, self.ballot) else {
-                continue;
-            };
-            let by = if candidate.accepts_itself {
-                vec![ledger.me]
+            if candidate.one_install_is_enough() {
+                self.propose_own(ledger, slot);
             } else {
-                Vec::new()
-            };
-            candidate.step = Step::Accepting(Vote { proposed, by });
-            // From now on this state may be the only one of a chosen configuration.
-            ledger.leaving.remove(slot);
-            self.propose(ledger, slot, proposed);
-            self.conclude(ledger, slot);
+                candidate.step = Step::Becoming {
+                    by: vec![ledger.me],
+                    refused_by: Vec::new(),
+                };
+                self.spread(ledger, slot);
+            }
         }
+    }
+
+    /// T7: enough of the new set have the state.
+    pub(super) fn propose_own(&mut self, ledger: &mut Ledger, slot: Slot) {
+        let Some(candidate) = self.slots.get_mut(&slot) else {
+            return;
+        };
+        let Some(proposed) = candidate.own_proposal(ledger.me, self.ballot) else {
+            return;
+        };
+        let by = if candidate.accepts_itself {
+            vec![ledger.me]
+        } else {
+            Vec::new()
+        };
+        candidate.step = Step::Accepting(Vote { proposed, by });
+        // From now on this state may be the only one of a chosen configuration.
+        ledger.leaving.remove(slot);
+        self.propose(ledger, slot, proposed);
+        self.conclude(ledger, slot);
     }
 
     /// Asks the base's replicas to accept.
@@ -263,6 +302,7 @@ impl Attempt {
         // T8. A found configuration of this node's own older ballot is not served: the slot goes
         // on from it as its base (`reconcile`).
         if own && ledger.register(slot).promised <= self.ballot {
+            self.spread_to_all(ledger, slot);
             self.end(slot, End::Served(self.ballot));
         } else if own {
             self.end(slot, End::Failed);
@@ -284,10 +324,9 @@ impl Attempt {
         let mine = self.slots.iter().filter(
             |it| matches!(it.1.step, Step::Fetching { task: of_slot, .. } if of_slot == task),
         );
-        let mine: Vec<(Slot, SlotTime)> = mine.map(|it| (*it.0, it.1.clock)).collect();
-        for (slot, clock) in mine {
+        for slot in mine.map(|it| *it.0).collect::<Vec<Slot>>() {
             if fetched.contains(slot) {
-                self.install(ledger, slot, Origin::Fetched, clock);
+                self.install(ledger, slot, Origin::Fetched);
             } else {
                 self.end(slot, End::Failed);
             }

@@ -5,6 +5,7 @@
 
 use super::event::{Origin, TaskId};
 use super::message::SealedSlot;
+use super::record::same_nodes;
 use crate::types::{Configuration, Epoch, MonoTime, NodeId, Position, Replicas, SlotTime};
 
 /// How far a slot of an attempt is.
@@ -26,8 +27,24 @@ pub(super) enum Step {
         /// By which effect.
         task: TaskId,
     },
+    /// T6: the state is here, and is to be at a majority of the new set.
+    Becoming {
+        /// Who has it.
+        by: Vec<NodeId>,
+        /// Who will not.
+        refused_by: Vec<NodeId>,
+    },
     /// T7: has its own configuration accepted.
     Accepting(Vote),
+}
+
+/// T6: C', who shall hold the slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wanted {
+    /// The replicas of the base, whichever it will be.
+    Same,
+    /// These.
+    These(Replicas),
 }
 
 /// Who has accepted what.
@@ -45,7 +62,11 @@ pub(super) enum Next {
     /// T4.
     Finish(Configuration),
     /// T5: the state is here already, or nowhere.
-    Install { origin: Origin, clock: SlotTime },
+    Install {
+        origin: Origin,
+        at: Position,
+        clock: SlotTime,
+    },
     /// T5.
     Fetch {
         from: NodeId,
@@ -59,19 +80,22 @@ pub(super) enum Next {
 pub(super) struct Candidate {
     /// T1: the newest configuration known to be chosen.
     pub(super) base: Configuration,
-    /// T6: C', who shall hold the slot.
-    pub(super) wanted: Replicas,
+    wanted: Wanted,
     pub(super) step: Step,
     /// Since when it waits for other nodes.
     pub(super) since: MonoTime,
     /// T5, of the best answer.
     pub(super) clock: SlotTime,
+    /// T6: what the installed state was made of, which others may hold too; none where it is empty.
+    pub(super) made_of: Option<Position>,
     /// Whether this node's own acceptance is written together with the state.
     pub(super) accepts_itself: bool,
     /// Whom the ballot was sent to.
     pub(super) sealed: Vec<NodeId>,
     /// Who was lost before it answered the ballot.
     mute: Vec<NodeId>,
+    /// Who was told to become what this node has installed.
+    told: Vec<NodeId>,
     answers: Vec<(NodeId, SealedSlot)>,
     /// Proposals that are not answered, in the order in which they were sent: a late answer to one
     /// must not count for the next.
@@ -79,29 +103,45 @@ pub(super) struct Candidate {
 }
 
 impl Candidate {
-    pub(super) fn new(base: Configuration, wanted: Replicas) -> Self {
+    pub(super) fn new(base: Configuration, wanted: Wanted) -> Self {
         Self {
             base,
             wanted,
             step: Step::Sealing,
             since: MonoTime::default(),
             clock: SlotTime::ZERO,
+            made_of: None,
             accepts_itself: false,
             sealed: Vec::new(),
             mute: Vec::new(),
+            told: Vec::new(),
             answers: Vec::new(),
             asked: Vec::new(),
         }
     }
 
+    /// T6: C'.
+    pub(super) const fn wanted(&self) -> Replicas {
+        match self.wanted {
+            Wanted::Same => self.base.replicas,
+            Wanted::These(replicas) => replicas,
+        }
+    }
+
     /// T6: whether the new set's majority has the state as soon as this node alone has it: when the
     /// set stays, or is this node. (Another set needs the state at other replicas first.)
-    pub(super) fn one_install_is_enough(
-        base: &Configuration,
-        wanted: &Replicas,
-        me: NodeId,
-    ) -> bool {
-        wanted.contains(me) && (wanted.majority() == 1 || *wanted == base.replicas)
+    pub(super) fn one_install_is_enough(&self) -> bool {
+        let wanted = self.wanted();
+        wanted.majority() == 1 || same_nodes(&wanted, &self.base.replicas)
+    }
+
+    /// Nobody can become what nobody has: an empty state needs the replicas that there are. Whether
+    /// that will do.
+    pub(super) fn settle_for_same(&mut self, me: NodeId) -> bool {
+        if !self.one_install_is_enough() && self.base.replicas.contains(me) {
+            self.wanted = Wanted::Same;
+        }
+        self.one_install_is_enough()
     }
 
     /// Keeps an answer to the seal.
@@ -136,6 +176,7 @@ impl Candidate {
             let clock = clock.unwrap_or(SlotTime::ZERO);
             return Next::Install {
                 origin: Origin::Lost,
+                at: Position::default(),
                 clock,
             };
         };
@@ -147,6 +188,7 @@ impl Candidate {
         if self.answers.iter().any(|it| here(&it)) {
             return Next::Install {
                 origin: Origin::Own,
+                at: best,
                 clock,
             };
         }
@@ -172,14 +214,17 @@ impl Candidate {
             version: self.base.version.checked_add(1)?,
             epoch: ballot,
             owner: me,
-            replicas: self.wanted,
+            replicas: self.wanted(),
         })
     }
 
     pub(super) const fn vote(&self) -> Option<&Vote> {
         match &self.step {
             Step::Finishing(vote) | Step::Accepting(vote) => Some(vote),
-            Step::Sealing | Step::Fetching { .. } | Step::Installing { .. } => None,
+            Step::Sealing
+            | Step::Fetching { .. }
+            | Step::Installing { .. }
+            | Step::Becoming { .. } => None,
         }
     }
 
@@ -215,9 +260,28 @@ impl Candidate {
     /// Nothing more will come of what was sent to `peer` (R6).
     pub(super) fn forget(&mut self, peer: NodeId) {
         self.asked.retain(|it| it.0 != peer);
+        self.told.retain(|it| *it != peer);
         if self.sealed.contains(&peer) && !self.has_answered(peer) {
             self.mute.push(peer);
         }
+    }
+
+    /// T6: notes that `node` is told to become what is installed here, if that can be: not again,
+    /// and not if it has told of another state.
+    pub(super) fn tell(&mut self, node: NodeId) -> Option<Position> {
+        let at = self.made_of?;
+        let answer = self.answers.iter().find(|it| it.0 == node);
+        let may = answer.is_none_or(|it| it.1.complete && it.1.at == at);
+        if !may || self.told.contains(&node) {
+            return None;
+        }
+        self.told.push(node);
+        Some(at)
+    }
+
+    /// Whether `node` was told to become what is installed here.
+    pub(super) fn was_told(&self, node: NodeId) -> bool {
+        self.told.contains(&node)
     }
 
     /// Whether it can still succeed, given who can be `reached`.
@@ -226,6 +290,15 @@ impl Candidate {
         let may_answer = match &self.step {
             Step::Installing { .. } => return true,
             Step::Fetching { from, .. } => return reached(*from),
+            Step::Becoming { by, refused_by } => {
+                let wanted = self.wanted();
+                let nodes = wanted.as_slice().iter();
+                let may = nodes.filter(|it| {
+                    by.contains(it)
+                        || (reached(**it) && self.told.contains(it) && !refused_by.contains(it))
+                });
+                return may.count() >= wanted.majority();
+            }
             Step::Sealing => replicas
                 .filter(|it| {
                     **it == me
@@ -249,5 +322,7 @@ impl Candidate {
         self.base = base;
         self.step = Step::Sealing;
         self.accepts_itself = false;
+        self.made_of = None;
+        self.told.clear();
     }
 }

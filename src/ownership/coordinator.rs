@@ -4,17 +4,19 @@
 
 use std::collections::BTreeMap;
 
-use super::attempt::{Attempt, End, Phase};
-use super::candidate::{Candidate, Step};
+use super::attempt::{Attempt, End, Phase, Why};
+use super::candidate::{Candidate, Step, Wanted};
 use super::event::TaskId;
 use super::ledger::Ledger;
 use super::message::Message;
 use super::refusal::Refusal;
-use crate::types::{Epoch, NodeId, Replicas, Slot, SlotSet};
+use crate::types::{Epoch, NodeId, Slot, SlotSet};
 
 /// How far a batch is, by its slowest slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Stage {
+    /// A replica copies the state while its owner goes on serving; no owner changes.
+    CatchUp,
     /// The state is copied while its owner goes on serving.
     PreCopy,
     /// T1, T2.
@@ -25,6 +27,8 @@ pub(crate) enum Stage {
     Fetch,
     /// T6.
     Install,
+    /// T6, at others.
+    Become,
     /// T7.
     Accept,
 }
@@ -32,9 +36,9 @@ pub(crate) enum Stage {
 /// A batch of slots on its way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Progress {
-    /// Whose they were.
+    /// Whose they were, or are.
     pub(crate) from: NodeId,
-    /// Whose they become; this node.
+    /// Whose they become, or who gets a copy; this node.
     pub(crate) to: NodeId,
     /// How many are not done.
     pub(crate) slots: usize,
@@ -78,14 +82,30 @@ impl Coordinator {
         self.attempts.iter().filter(|it| it.from == me).count()
     }
 
+    /// Whether a ballot is of an attempt that runs.
+    pub(super) fn is_running(&self, ballot: Epoch) -> bool {
+        self.attempts.iter().any(|it| it.ballot == ballot)
+    }
+
+    /// How many attempts run for a reason.
+    pub(super) fn running(&self, why: Why) -> usize {
+        self.attempts.iter().filter(|it| it.why == why).count()
+    }
+
     /// Runs the procedure on slots of this node itself, whose replicas stay.
     pub(super) fn take_back(&mut self, ledger: &mut Ledger, slots: &[Slot]) {
-        let known = slots.iter().filter_map(|slot| {
-            let base = ledger.chosen(*slot)?;
-            Some((*slot, base.replicas))
-        });
-        let slots: Vec<(Slot, Replicas)> = known.collect();
-        let mut attempt = self.attempt(ledger, ledger.me, &slots);
+        let slots: Vec<_> = slots.iter().map(|slot| (*slot, Wanted::Same)).collect();
+        self.run(ledger, (ledger.me, Why::TakeBack), &slots);
+    }
+
+    /// Runs the procedure on slots of which nothing need be copied first.
+    pub(super) fn run(
+        &mut self,
+        ledger: &mut Ledger,
+        (from, why): (NodeId, Why),
+        slots: &[(Slot, Wanted)],
+    ) {
+        let mut attempt = self.attempt(ledger, (from, why), slots);
         if !attempt.slots.is_empty() {
             attempt.begin(ledger);
             self.attempts.push(attempt);
@@ -97,9 +117,9 @@ impl Coordinator {
         &mut self,
         ledger: &mut Ledger,
         from: NodeId,
-        slots: &[(Slot, Replicas)],
+        slots: &[(Slot, Wanted)],
     ) {
-        let mut attempt = self.attempt(ledger, from, slots);
+        let mut attempt = self.attempt(ledger, (from, Why::Move), slots);
         if !attempt.slots.is_empty() {
             let slots = attempt.slots.keys().copied().collect();
             let task = ledger.out.pre_copy(from, slots);
@@ -108,7 +128,12 @@ impl Coordinator {
         }
     }
 
-    fn attempt(&mut self, ledger: &Ledger, from: NodeId, slots: &[(Slot, Replicas)]) -> Attempt {
+    fn attempt(
+        &mut self,
+        ledger: &Ledger,
+        (from, why): (NodeId, Why),
+        slots: &[(Slot, Wanted)],
+    ) -> Attempt {
         let mut candidates = BTreeMap::new();
         for &(slot, wanted) in slots {
             if let Some(base) = ledger.chosen(slot)
@@ -121,6 +146,7 @@ impl Coordinator {
         Attempt {
             ballot: Epoch::ZERO,
             from,
+            why,
             phase: Phase::Promising,
             slots: candidates,
             ended: Vec::new(),
@@ -201,6 +227,21 @@ impl Coordinator {
         }
     }
 
+    /// Answers to being told to become. Returns those slots that no attempt knows.
+    pub(super) fn on_became(
+        &mut self,
+        ledger: &mut Ledger,
+        from: NodeId,
+        (ballot, slots, refused): (Epoch, &SlotSet, &SlotSet),
+    ) -> SlotSet {
+        let (mut slots, mut refused) = (slots.clone(), refused.clone());
+        for attempt in self.attempts.iter_mut().filter(|it| it.ballot == ballot) {
+            attempt.on_became(ledger, from, &mut slots, &mut refused);
+        }
+        refused.iter().for_each(|slot| slots.insert(slot));
+        slots
+    }
+
     pub(super) fn on_fetched(&mut self, ledger: &mut Ledger, task: TaskId, slots: &SlotSet) {
         for attempt in &mut self.attempts {
             attempt.on_fetched(ledger, task, slots);
@@ -254,6 +295,7 @@ fn stage(attempt: &Attempt) -> Stage {
         Step::Finishing(_) => Stage::Finish,
         Step::Fetching { .. } => Stage::Fetch,
         Step::Installing { .. } => Stage::Install,
+        Step::Becoming { .. } => Stage::Become,
         Step::Accepting(_) => Stage::Accept,
     });
     stages.min().unwrap_or(Stage::Accept)

@@ -80,13 +80,20 @@ impl Attempt {
         if self.phase != Phase::Running {
             return;
         }
+        let mut spreading = Vec::new();
         for (&slot, candidate) in &mut self.slots {
             let of_base = candidate.base.replicas.contains(peer);
+            if matches!(candidate.step, Step::Becoming { .. }) {
+                spreading.push(slot);
+            }
             let sealing = candidate.step == Step::Sealing;
             if of_base && sealing && !candidate.sealed.contains(&peer) {
                 candidate.sealed.push(peer);
                 ledger.out.seal(peer, self.ballot, slot);
             }
+        }
+        for slot in spreading {
+            self.spread(ledger, slot);
         }
     }
 
@@ -114,7 +121,7 @@ impl Attempt {
         }
         let patience = ledger.settings.answer;
         let silent = |candidate: &Candidate| match candidate.step {
-            Step::Sealing | Step::Finishing(_) | Step::Accepting(_) => {
+            Step::Sealing | Step::Finishing(_) | Step::Becoming { .. } | Step::Accepting(_) => {
                 ledger.now.since(candidate.since) > patience
             }
             Step::Fetching { .. } | Step::Installing { .. } => false,

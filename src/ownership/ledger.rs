@@ -13,7 +13,7 @@ use super::outbox::Outbox;
 use super::record::{Register, is_sound};
 use super::refusal::{Refusal, Refusals};
 use super::settings::{COUNTER_JUMP_MAX, Jitter, Settings};
-use crate::types::{Configuration, Epoch, MonoTime, NodeId, SLOT_COUNT, Slot, SlotSet};
+use crate::types::{Configuration, Epoch, MonoTime, NodeId, Replicas, SLOT_COUNT, Slot, SlotSet};
 
 const UNKNOWN: &Register = &Register {
     promised: Epoch::ZERO,
@@ -40,6 +40,8 @@ pub(super) struct Ledger {
     /// Slots whose newest configuration names others, and whose state has not been dropped yet.
     pub(super) leaving: SlotSet,
     pub(super) registers: Vec<Register>,
+    /// Of each slot, who should hold it; the first should own it. None before that was told.
+    pub(super) targets: Vec<Replicas>,
     counter: u64,
 }
 
@@ -68,6 +70,7 @@ impl Ledger {
             changed: SlotSet::EMPTY,
             leaving: SlotSet::EMPTY,
             registers,
+            targets: Vec::new(),
             counter,
         }
     }
@@ -94,6 +97,24 @@ impl Ledger {
     /// Whether this node is the owner, as far as it knows.
     pub(super) fn is_owner(&self, slot: Slot) -> bool {
         self.chosen(slot).is_some_and(|it| it.owner == self.me)
+    }
+
+    /// Who should hold a slot beside its owner: nobody where one replica is wanted, since a slot of
+    /// one replica is moved whole.
+    pub(super) fn wanted_replicas(&self, slot: Slot) -> Replicas {
+        let targets = self.targets.get(slot.index()).copied().unwrap_or_default();
+        if targets.as_slice().len() > 1 {
+            targets
+        } else {
+            Replicas::default()
+        }
+    }
+
+    /// Whether this node should hold the state of a slot: it is one of its replicas, or shall be.
+    pub(super) fn should_hold(&self, slot: Slot) -> bool {
+        let chosen = self.chosen(slot);
+        let named = chosen.is_some_and(|it| it.replicas.contains(self.me));
+        named || (chosen.is_some() && self.wanted_replicas(slot).contains(self.me))
     }
 
     /// A ballot above all seen. Its promise to this node itself is synced before it is told to
@@ -189,6 +210,15 @@ impl Ledger {
             return false;
         }
         self.heard(chosen.epoch) && self.learn(slot, chosen)
+    }
+
+    /// R2: a whole state of `epoch` is being installed. The write is that of the install.
+    pub(super) fn take_in(&mut self, slot: Slot, epoch: Epoch) {
+        if let Some(register) = self.registers.get_mut(slot.index()) {
+            register.promised = register.promised.max(epoch);
+            register.complete = true;
+            self.changed.insert(slot);
+        }
     }
 
     /// Says whether the state that goes with a register is whole, and returns its write.

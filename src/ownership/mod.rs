@@ -10,9 +10,13 @@
 //! - [`message`]: what nodes tell each other.
 //! - [`event`]: what can happen to a node, and what it wants done.
 //! - [`member`]: R3 and R4, as a replica.
-//! - [`candidate`], [`attempt`], [`interrupt`], [`coordinator`]: T1 to T9, for a slot, a batch, what
-//!   comes between, and all batches.
+//! - [`candidate`], [`attempt`], [`spread`], [`interrupt`], [`coordinator`]: T1 to T9, for a slot, a
+//!   batch, its replicas, what comes between, and all batches.
 //! - [`owner`]: O1, O4, O5: what is served in this life of the process.
+//! - [`following`], [`becoming`], [`catch_up`]: R1 and R2, how a replica comes to have what its owner
+//!   has.
+//! - [`reconfigure`], [`takeover`]: when the replicas of a slot change, and when a silent owner's slots
+//!   are taken over.
 //! - [`rebalance`], [`gossip`], [`vouch`]: why a slot moves, how others hear of it, and what the
 //!   operator's word does.
 //! - [`ledger`], [`outbox`]: what all of these share, and what a step wants done.
@@ -24,9 +28,12 @@
 #![warn(clippy::wildcard_enum_match_arm)]
 
 mod attempt;
+mod becoming;
 mod candidate;
+mod catch_up;
 mod coordinator;
 pub(crate) mod event;
+mod following;
 mod gossip;
 mod interrupt;
 mod ledger;
@@ -41,9 +48,12 @@ mod owner;
 mod ownership;
 mod rebalance;
 mod reconcile;
+mod reconfigure;
 pub(crate) mod record;
 mod refusal;
 mod settings;
+mod spread;
+mod takeover;
 mod vouch;
 
 #[cfg(test)]

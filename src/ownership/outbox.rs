@@ -6,9 +6,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::event::{Effect, Installed, Origin, TaskId};
-use super::message::{Message, Proposal};
+use super::message::{Becoming, Message, Proposal};
 use super::record::Register;
-use super::settings::{MESSAGE_SLOTS_MAX, RECORDS_MAX};
+use super::settings::{BECOMING_MAX, MESSAGE_SLOTS_MAX, RECORDS_MAX};
 use crate::types::{
     Configuration, Epoch, MonoTime, NodeId, Position, Slot, SlotRecord, SlotSet, SlotTime,
 };
@@ -18,10 +18,14 @@ use crate::types::{
 pub(super) struct ToInstall {
     pub(super) slot: Slot,
     pub(super) origin: Origin,
+    pub(super) n: u64,
     pub(super) clock: SlotTime,
     /// Written as chosen with it, although it is not known to be: the operator says so.
     pub(super) vouched: Option<Configuration>,
 }
+
+/// What to take for what a candidate has: each slot, the position that it must be at, its clock.
+type ToBecome = (TaskId, Vec<(Slot, Position, SlotTime)>);
 
 /// What to fetch from one node: each slot at the position that it must have.
 type ToFetch = (TaskId, Vec<(Slot, Position)>);
@@ -35,11 +39,15 @@ pub(super) struct Outbox {
     install: BTreeMap<Epoch, (TaskId, Vec<ToInstall>)>,
     pre_copy: Vec<(TaskId, NodeId, SlotSet)>,
     fetch: BTreeMap<(NodeId, Epoch), ToFetch>,
+    catch_up: Vec<(TaskId, NodeId, Vec<(Slot, Epoch)>)>,
+    becoming: BTreeMap<Epoch, ToBecome>,
+    follow: Vec<(Slot, Epoch)>,
     serve: Vec<(Slot, Epoch)>,
     drop: Option<SlotSet>,
     announce: Option<SlotSet>,
     seal: BTreeMap<(NodeId, Epoch), SlotSet>,
     accept: BTreeMap<(NodeId, Epoch), Vec<Proposal>>,
+    become_at: BTreeMap<(NodeId, Epoch), Vec<Becoming>>,
     answers: Vec<(NodeId, Message)>,
     tell: Option<SlotSet>,
     tell_one: BTreeMap<NodeId, SlotSet>,
@@ -98,6 +106,27 @@ impl Outbox {
         *task
     }
 
+    pub(super) fn catch_up(&mut self, from: NodeId, slots: Vec<(Slot, Epoch)>) -> TaskId {
+        let task = Self::task(&mut self.last_task);
+        self.catch_up.push((task, from, slots));
+        task
+    }
+
+    /// This node's own state becomes that of an epoch.
+    pub(super) fn become_here(&mut self, epoch: Epoch, it: &Becoming) -> TaskId {
+        let last = &mut self.last_task;
+        let (task, slots) = self
+            .becoming
+            .entry(epoch)
+            .or_insert_with(|| (Self::task(last), Vec::new()));
+        slots.push((it.slot, it.at, it.clock));
+        *task
+    }
+
+    pub(super) fn follow(&mut self, slot: Slot, epoch: Epoch) {
+        self.follow.push((slot, epoch));
+    }
+
     pub(super) fn serve(&mut self, slot: Slot, epoch: Epoch) {
         self.serve.push((slot, epoch));
     }
@@ -117,6 +146,11 @@ impl Outbox {
 
     pub(super) fn accept(&mut self, to: NodeId, ballot: Epoch, proposal: &Proposal) {
         self.accept.entry((to, ballot)).or_default().push(*proposal);
+    }
+
+    /// Tells `to` that its state may become that of a ballot.
+    pub(super) fn become_at(&mut self, to: NodeId, ballot: Epoch, it: Becoming) {
+        self.become_at.entry((to, ballot)).or_default().push(it);
     }
 
     /// What is asked of node `me` itself goes to its own register instead of out.
@@ -172,6 +206,9 @@ impl Outbox {
         if let Some((task, slots)) = self.freeze.clone() {
             effects.push(Effect::Freeze { task, slots });
         }
+        // What goes with an installed state must not be on the disk without it: a register that
+        // says that the state is whole, or that this node has accepted a configuration for it.
+        self.installs(false, registers, effects);
         if let Some((task, slots)) = &self.persist {
             let registers = slots.iter().map(|slot| (slot, register(slot))).collect();
             effects.push(Effect::Persist {
@@ -179,14 +216,9 @@ impl Outbox {
                 registers,
             });
         }
-        for (&epoch, (task, slots)) in &self.install {
-            let slots = slots.iter().map(|it| it.with(&register(it.slot)));
-            effects.push(Effect::Install {
-                task: *task,
-                epoch,
-                slots: slots.collect(),
-            });
-        }
+        // What the operator vouches for comes last: no other write may hold less.
+        self.installs(true, registers, effects);
+        self.replicas(effects);
         for (task, from, slots) in self.pre_copy.clone() {
             effects.push(Effect::PreCopy { task, from, slots });
         }
@@ -216,6 +248,40 @@ impl Outbox {
         }
     }
 
+    fn installs(&self, vouched: bool, registers: &[Register], effects: &mut Vec<Effect>) {
+        let register = |slot: Slot| registers.get(slot.index()).copied().unwrap_or_default();
+        for (&epoch, (task, slots)) in &self.install {
+            if slots.iter().any(|it| it.vouched.is_some()) != vouched {
+                continue;
+            }
+            let slots = slots.iter().map(|it| it.with(&register(it.slot)));
+            effects.push(Effect::Install {
+                task: *task,
+                epoch,
+                slots: slots.collect(),
+            });
+        }
+    }
+
+    /// What a replica does to follow its owner.
+    fn replicas(&self, effects: &mut Vec<Effect>) {
+        for (&epoch, (task, slots)) in &self.becoming {
+            effects.push(Effect::Become {
+                task: *task,
+                epoch,
+                slots: slots.clone(),
+            });
+        }
+        for (task, from, slots) in self.catch_up.clone() {
+            effects.push(Effect::CatchUp { task, from, slots });
+        }
+        if !self.follow.is_empty() {
+            effects.push(Effect::Follow {
+                slots: self.follow.clone(),
+            });
+        }
+    }
+
     fn spoken(&self, registers: &[Register], peers: &BTreeSet<NodeId>, out: &mut Vec<Effect>) {
         let mut send = |to, message| out.push(Effect::Send { to, message });
         for (&(to, ballot), slots) in &self.seal {
@@ -226,6 +292,12 @@ impl Outbox {
             for slots in proposals.chunks(MESSAGE_SLOTS_MAX) {
                 let slots = slots.to_vec();
                 send(to, Message::Accept { ballot, slots });
+            }
+        }
+        for (&(to, ballot), becoming) in &self.become_at {
+            for slots in becoming.chunks(BECOMING_MAX) {
+                let slots = slots.to_vec();
+                send(to, Message::Become { ballot, slots });
             }
         }
         for (to, message) in self.answers.clone() {
@@ -262,7 +334,7 @@ impl ToInstall {
         Installed {
             slot: self.slot,
             origin: self.origin,
-            n: 0,
+            n: self.n,
             clock: self.clock,
             register,
         }

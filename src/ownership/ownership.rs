@@ -6,16 +6,21 @@
 use std::collections::BTreeMap;
 
 use super::attempt::End;
+use super::becoming::Pending;
+use super::catch_up::CatchUps;
 use super::coordinator::{Coordinator, Progress};
 use super::event::{Effect, Event, TaskId};
+use super::following::Following;
 use super::gossip::{self, Gossip};
 use super::ledger::Ledger;
 use super::message::Message;
 use super::owner::Owner;
 use super::rebalance::Rebalance;
+use super::reconfigure::Reconfigure;
 use super::record::Register;
 use super::refusal::{Refusal, Refusals};
 use super::settings::Settings;
+use super::takeover::Takeover;
 use super::vouch::Vouched;
 use crate::types::{Configuration, Epoch, MonoTime, NodeId, Replicas, SLOT_COUNT, Slot, SlotSet};
 
@@ -46,8 +51,16 @@ pub(crate) struct Ownership {
     pub(super) owner: Owner,
     pub(super) rebalance: Rebalance,
     gossip: Gossip,
-    /// Whether there may be something new to move.
+    pub(super) following: Following,
+    pub(super) catch_ups: CatchUps,
+    pub(super) reconfigure: Reconfigure,
+    pub(super) takeover: Takeover,
+    /// What becomes a candidate's.
+    pub(super) becoming: Vec<Pending>,
+    /// Whether there may be something new to move,
     pub(super) replan: bool,
+    /// or to copy, or replicas to change.
+    pub(super) recheck: bool,
     /// R8: states to drop once the registers that say so are synced.
     pub(super) drops: Vec<(TaskId, SlotSet)>,
     /// What is being installed on the operator's word.
@@ -69,7 +82,13 @@ impl Ownership {
             owner: Owner::new(),
             rebalance: Rebalance::default(),
             gossip: Gossip::default(),
+            following: Following::new(),
+            catch_ups: CatchUps::new(),
+            reconfigure: Reconfigure::new(),
+            takeover: Takeover::default(),
+            becoming: Vec::new(),
             replan: false,
+            recheck: false,
             drops: Vec::new(),
             vouched: BTreeMap::new(),
         }
@@ -104,6 +123,8 @@ impl Ownership {
                 self.replan = true;
                 self.coordinator.on_tick(ledger);
                 self.gossip.on_tick(ledger);
+                self.recheck = true;
+                self.watch_owners();
             }
             Event::Connected { peer } => self.on_connected(peer),
             Event::Lost { peer } => self.on_lost(peer),
@@ -111,6 +132,7 @@ impl Ownership {
             Event::Retargeted { targets, reachable } => self.on_retargeted(targets, reachable),
             Event::Persisted { task } => {
                 ledger.note_persisted(task);
+                self.note_persisted_promise(task);
                 self.on_persisted(task);
             }
             Event::Frozen { task, slots } => ledger.note_frozen(task, &slots),
@@ -118,15 +140,19 @@ impl Ownership {
             Event::Installed { task } => {
                 self.coordinator.on_installed(ledger, task);
                 self.on_vouched_installed(task);
+                self.on_caught_up_installed(task);
             }
             Event::Vouched { gone } => self.vouch(gone),
-            Event::Behind { .. }
-            | Event::CaughtUp { .. }
-            | Event::Became { .. }
-            | Event::InSync { .. }
-            | Event::OutOfSync { .. }
-            | Event::Deaf { .. }
-            | Event::Heard { .. } => {}
+            Event::Behind { slots } => self.on_behind(&slots),
+            Event::CaughtUp { task, slots } => self.on_caught_up(task, &slots),
+            Event::Became { task, slots } => self.on_became(task, &slots),
+            Event::InSync { peer, slots } => self.on_in_sync(peer, &slots),
+            Event::OutOfSync { peer, slots } => self.on_out_of_sync(peer, &slots),
+            Event::Deaf { peer, slots } => self.on_deaf(peer, slots.into_iter()),
+            Event::Heard { peers } => {
+                let now = ledger.now;
+                peers.iter().for_each(|it| self.takeover.hear(now, *it));
+            }
         }
     }
 
@@ -137,6 +163,8 @@ impl Ownership {
         // R6: a new connection is the end of an earlier one.
         self.on_lost(peer);
         self.ledger.peers.insert(peer);
+        self.takeover.hear(self.ledger.now, peer);
+        self.recheck = true;
         self.coordinator.on_connected(&mut self.ledger, peer);
         gossip::tell_digest(&mut self.ledger, peer);
     }
@@ -145,6 +173,10 @@ impl Ownership {
         self.ledger.peers.remove(&peer);
         self.ledger.forget_owed(peer);
         self.coordinator.on_lost(&self.ledger, peer);
+        self.following.lose(peer);
+        self.catch_ups.lose(peer);
+        self.reconfigure.lose(peer);
+        self.becoming.iter_mut().for_each(|it| it.forget(peer));
     }
 
     fn on_retargeted(&mut self, targets: Vec<Replicas>, reachable: Vec<NodeId>) {
@@ -153,8 +185,13 @@ impl Ownership {
             ledger.refusals.add(Refusal::Size);
             return;
         }
+        let me = ledger.me;
+        let learned = Slot::all().filter(|it| ledger.wanted_replicas(*it).contains(me));
+        let learned: SlotSet = learned.collect();
         let at = self.rebalance.retarget(ledger, targets, reachable);
         ledger.out.wake(at);
+        self.drop_what_nobody_wants(&learned);
+        self.recheck = true;
     }
 
     fn on_message(&mut self, from: NodeId, message: &Message) {
@@ -163,6 +200,7 @@ impl Ownership {
             ledger.refusals.add(Refusal::OwnName);
             return;
         }
+        self.takeover.hear(ledger.now, from);
         match message {
             Message::Seal { ballot, slots } => {
                 if ledger.is_ballot_of(from, *ballot) {
@@ -176,15 +214,25 @@ impl Ownership {
                     ledger.accept_for(from, *ballot, slots);
                 }
             }
-            Message::Sealed { .. } | Message::Accepted { .. } => {
-                self.coordinator.on_answer(ledger, from, message);
+            Message::Sealed {
+                ballot, refused, ..
+            } => {
+                let deaf = self.on_refused_by_deaf(from, *ballot, refused);
+                if !deaf || self.coordinator.is_running(*ballot) {
+                    self.coordinator.on_answer(&mut self.ledger, from, message);
+                }
             }
+            Message::Accepted { .. } => self.coordinator.on_answer(ledger, from, message),
             Message::Digest { groups } => gossip::on_digest(ledger, from, groups),
             Message::Chosen { records } => gossip::on_chosen(ledger, records),
-            Message::Become { .. }
-            | Message::Became { .. }
-            | Message::AskHeard { .. }
-            | Message::Heard { .. } => {}
+            Message::Become { ballot, slots } => self.on_become(from, *ballot, slots),
+            Message::Became {
+                ballot,
+                slots,
+                refused,
+            } => self.on_others_became(from, *ballot, (slots, refused)),
+            Message::AskHeard { owner } => self.on_ask_heard(from, *owner),
+            Message::Heard { owner, lately } => self.on_heard(from, *owner, *lately),
         }
     }
 
@@ -210,9 +258,11 @@ impl Ownership {
         }
     }
 
-    /// The batches that move to this node now.
+    /// The batches that move to this node now, or are copied to it.
     pub(crate) fn progress(&self) -> Vec<Progress> {
-        self.coordinator.progress(self.ledger.me)
+        let mut progress = self.coordinator.progress(self.ledger.me);
+        progress.extend(self.catch_ups.progress(self.ledger.me));
+        progress
     }
 
     /// Whether there is nothing to do: all that this node owns is served, and all that the targets
@@ -222,9 +272,17 @@ impl Ownership {
         let ledger = &self.ledger;
         let settled = |slot: Slot| {
             let serves = self.owner.serving(slot).is_some();
-            serves || !(ledger.is_owner(slot) || self.rebalance.move_of(ledger, slot).is_some())
+            let moves = self.rebalance.move_of(ledger, &self.following, slot);
+            let served = serves || !(ledger.is_owner(slot) || moves.is_some());
+            let follows =
+                serves || !ledger.should_hold(slot) || self.following.is_current(ledger, slot);
+            served && follows && self.wanted_by_owner(slot).is_none()
         };
-        self.coordinator.is_idle() && self.vouched.is_empty() && Slot::all().all(settled)
+        self.coordinator.is_idle()
+            && self.catch_ups.is_idle()
+            && self.becoming.is_empty()
+            && self.vouched.is_empty()
+            && Slot::all().all(settled)
     }
 
     /// How many slots this node owns, served or not.
@@ -292,6 +350,8 @@ impl Ownership {
             self.ledger.changed.insert(slot);
             match end {
                 End::Served(epoch) => {
+                    self.reconfigure.forget(slot);
+                    self.following.clear(slot);
                     self.owner.serve(slot, epoch);
                     self.ledger.out.serve(slot, epoch);
                 }

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use super::attempt::Why;
 use super::event::TaskId;
 use super::ledger::Ledger;
 use super::ownership::Ownership;
@@ -50,9 +51,17 @@ impl Ownership {
         let mut tombstones = SlotSet::EMPTY;
         let mut task = None;
         for slot in changed.iter() {
+            self.following.obey(&self.ledger, slot);
+            self.catch_ups.obey(&self.ledger, slot);
+            self.calm_reconfiguration(slot);
             // O4: the write of a promise and the end of granting are one step.
             if self.owner.obey(&self.ledger, slot) {
                 self.ledger.out.freeze(slot);
+                self.reconfigure.forget(slot);
+            }
+            if self.ledger.should_hold(slot) {
+                // A learner's.
+                self.ledger.leaving.remove(slot);
             }
             if self.ledger.leaving.contains(slot) && !self.is_busy(slot) {
                 self.ledger.leaving.remove(slot);
@@ -62,14 +71,17 @@ impl Ownership {
             }
             self.plan_to_take_back(slot, stretch);
         }
+        self.recheck = true;
         // R8: the state goes when the tombstone is synced.
         self.drops.extend(task.map(|task| (task, tombstones)));
     }
 
-    /// Whether an attempt or the operator's word is at work on a slot.
+    /// Whether an attempt, a copy that is being installed, or the operator's word is at work on a slot.
     pub(super) fn is_busy(&self, slot: Slot) -> bool {
         let vouched = |it: &Vouched| it.slots.contains(slot);
-        self.coordinator.busy().contains(slot) || self.vouched.values().any(vouched)
+        self.coordinator.busy().contains(slot)
+            || self.catch_ups.is_installing(slot)
+            || self.vouched.values().any(vouched)
     }
 
     /// Liveness: an owner that does not serve runs the procedure, soon; or a while later if another
@@ -102,6 +114,24 @@ impl Ownership {
         }
     }
 
+    /// R8: the targets have changed: what a learner holds (it has `learned` it, or may have in an
+    /// earlier life) goes where nobody wants it to learn any more. Not where it has promised more than
+    /// is known to be chosen: then its state may be one of a configuration whose fate it does not know.
+    pub(super) fn drop_what_nobody_wants(&mut self, learned: &SlotSet) {
+        for slot in Slot::all() {
+            let register = self.ledger.register(slot);
+            let Some(chosen) = register.chosen else {
+                continue;
+            };
+            let copied = learned.contains(slot) || chosen.replicas.majority() > 1;
+            let known = register.promised <= chosen.epoch;
+            if copied && known && register.complete && !self.ledger.should_hold(slot) {
+                self.ledger.leaving.insert(slot);
+                self.ledger.changed.insert(slot);
+            }
+        }
+    }
+
     /// R8: a register that names others is synced, and the state may go.
     pub(super) fn on_persisted(&mut self, task: TaskId) {
         let synced = self.drops.extract_if(.., |it| it.0 == task);
@@ -127,14 +157,29 @@ impl Ownership {
             let due = self.owner.take_due(now, later, reachable);
             self.coordinator.take_back(ledger, &due);
         }
-        if !std::mem::take(&mut self.replan) {
-            return;
+        if std::mem::take(&mut self.replan) {
+            self.begin_moves();
         }
+        if std::mem::take(&mut self.recheck) {
+            self.begin_catch_ups();
+            self.begin_reconfiguration();
+        }
+    }
+
+    fn begin_moves(&mut self) {
+        let ledger = &mut self.ledger;
         let moving = self.coordinator.moving(ledger.me);
         let busy = self.coordinator.busy();
-        let planned = self.rebalance.plan(ledger, &self.owner, busy, &moving);
-        for (from, batch) in planned {
-            self.coordinator.start_move(ledger, from, &batch);
+        let of_slots = (&self.owner, &self.following);
+        let planned = self.rebalance.plan(ledger, of_slots, busy, &moving);
+        for batch in planned {
+            if batch.held {
+                let why = (batch.from, Why::Move);
+                self.coordinator.run(ledger, why, &batch.slots);
+            } else {
+                self.coordinator
+                    .start_move(ledger, batch.from, &batch.slots);
+            }
         }
     }
 }

@@ -167,6 +167,12 @@ pub(super) fn is_sound(configuration: &Configuration) -> bool {
         && configuration.replicas.contains(configuration.owner)
 }
 
+/// Whether both are the same nodes, whatever their ranks.
+pub(super) fn same_nodes(one: &Replicas, other: &Replicas) -> bool {
+    let (one, other) = (one.as_slice(), other.as_slice());
+    one.len() == other.len() && one.iter().all(|it| other.contains(it))
+}
+
 fn put_epoch(bytes: &mut Vec<u8>, epoch: Epoch) {
     bytes.extend(epoch.counter.to_le_bytes());
     bytes.extend(epoch.node.0.to_le_bytes());

@@ -7,6 +7,8 @@ use std::time::Duration;
 pub(super) const MESSAGE_SLOTS_MAX: usize = 128;
 /// Most records in one `Chosen`: 256, with five replicas each, stay below a frame of 64 KiB.
 pub(super) const RECORDS_MAX: usize = 256;
+/// Most slots in one `Become`: 512 stay far below a frame of 64 KiB.
+pub(super) const BECOMING_MAX: usize = 512;
 /// Most answers that are owed at a time, while they wait for the disk; beyond, a request is refused
 /// unheard and its sender tries again.
 pub(super) const OWED_MAX: usize = 1024;
@@ -33,6 +35,16 @@ pub(crate) struct Settings {
     pub(crate) retry_min: Duration,
     /// Longest such wait.
     pub(crate) retry_max: Duration,
+    /// How long an owner of which this node is a replica may be silent, before others are asked.
+    pub(crate) silence: Duration,
+    /// How long those who are asked about a silent owner may take.
+    pub(crate) ask: Duration,
+    /// How much later the next replica by rank takes over: time for the one before to be done.
+    pub(crate) rank: Duration,
+    /// Most slots of one copy to a replica.
+    pub(crate) catch_up_slots_max: usize,
+    /// Most copies to this node at a time, each from another owner.
+    pub(crate) catch_ups_max: usize,
     /// How often one peer is told what this node knows.
     pub(crate) digest: Duration,
 }
@@ -48,6 +60,11 @@ impl Default for Settings {
             resume: Duration::from_millis(200),
             retry_min: Duration::from_millis(250),
             retry_max: Duration::from_secs(5),
+            silence: Duration::from_secs(1),
+            ask: Duration::from_millis(300),
+            rank: Duration::from_millis(300),
+            catch_up_slots_max: 128,
+            catch_ups_max: 4,
             digest: Duration::from_secs(1),
         }
     }

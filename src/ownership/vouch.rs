@@ -74,6 +74,7 @@ impl Ownership {
             ToInstall {
                 slot,
                 origin: Origin::Lost,
+                n: 0,
                 clock: SlotTime::ZERO,
                 vouched: Some(configuration),
             },

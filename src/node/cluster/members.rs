@@ -271,10 +271,12 @@ pub(super) fn is_part(entry: &RosterEntry) -> bool {
 
 const fn step(stage: Stage) -> &'static str {
     match stage {
+        Stage::CatchUp => "catch-up",
         Stage::PreCopy => "pre-copy",
         Stage::Seal => "seal",
         Stage::Fetch => "fetch",
         Stage::Install => "install",
+        Stage::Become => "become",
         Stage::Accept => "accept",
         Stage::Finish => "finish",
     }

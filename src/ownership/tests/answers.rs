@@ -1,6 +1,6 @@
 //! What follows from the answers to a seal (T2 to T5).
 
-use super::super::candidate::{Candidate, Next};
+use super::super::candidate::{Candidate, Next, Wanted};
 use super::super::event::Origin;
 use super::super::message::SealedSlot;
 use super::world::{epoch, node, slot};
@@ -49,7 +49,7 @@ fn found(answer: &SealedSlot, ballot: u64, version: u64) -> SealedSlot {
 
 fn next(answers: &[(u128, SealedSlot)]) -> Next {
     let base = configuration(5, epoch(9, 1));
-    let mut candidate = Candidate::new(base, base.replicas);
+    let mut candidate = Candidate::new(base, Wanted::Same);
     for (from, answer) in answers {
         candidate.answer(node(*from), answer);
     }
@@ -59,6 +59,7 @@ fn next(answers: &[(u128, SealedSlot)]) -> Next {
 fn own(clock: u64) -> Next {
     Next::Install {
         origin: Origin::Own,
+        at: answer(9, 4, 0).at,
         clock: SlotTime::from_ms(clock),
     }
 }
@@ -76,6 +77,7 @@ fn answers_of_a_majority_decide() {
     let best = answer(9, 4, 70);
     let lost = Next::Install {
         origin: Origin::Lost,
+        at: Position::default(),
         clock: SlotTime::from_ms(70),
     };
     #[rustfmt::skip]
@@ -105,7 +107,7 @@ fn answers_of_a_majority_decide() {
 #[test]
 fn a_late_answer_to_one_proposal_does_not_count_for_the_next() {
     let base = configuration(5, epoch(9, 1));
-    let mut candidate = Candidate::new(base, base.replicas);
+    let mut candidate = Candidate::new(base, Wanted::Same);
     candidate.ask(node(3), 6);
     candidate.ask(node(3), 7);
     assert_eq!(candidate.answered_proposal(node(3)), Some(6));

@@ -201,10 +201,9 @@ impl Edge {
         }
         let order = |it: &Effect| match it {
             Effect::Freeze { .. } => 0,
-            Effect::Persist { .. } => 1,
+            Effect::Persist { .. } | Effect::Install { .. } => 1,
             Effect::Send { .. } => 3,
-            Effect::Install { .. }
-            | Effect::PreCopy { .. }
+            Effect::PreCopy { .. }
             | Effect::Fetch { .. }
             | Effect::CatchUp { .. }
             | Effect::Become { .. }

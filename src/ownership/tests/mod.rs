@@ -7,6 +7,7 @@ mod gossip;
 mod judge;
 mod moves;
 mod record;
+mod replicas;
 mod replicated;
 mod schedules;
 mod steps;

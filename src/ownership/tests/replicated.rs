@@ -1,5 +1,5 @@
-//! Three replicas: the same procedure, by majorities. (The states of the others are not kept up
-//! here: that is the path of replication, and not there yet.)
+//! Three replicas: the same procedure, by majorities; how replicas come to have what their owner has,
+//! and what follows when it is gone.
 
 use std::time::Duration;
 

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::super::event::Event;
 use super::world::{SLOTS, World, node};
 
 #[derive(Debug, Clone)]
@@ -38,10 +37,7 @@ fn happen(world: &mut World, happening: &Happening) {
         }
         Happening::Grant => world.grant(),
         Happening::Wait(ticks) => {
-            world.now = world.now.plus(Duration::from_millis(100 * ticks));
-            for n in 1..=3 {
-                world.event(n, Event::Tick);
-            }
+            world.tick(ticks);
         }
         Happening::Cut(n) => world.cut(n),
         Happening::Connect => world.connect_all(),

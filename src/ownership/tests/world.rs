@@ -7,12 +7,16 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use super::super::event::{Effect, Event};
+use super::super::event::{Effect, Event, Origin};
 use super::super::message::Message;
 use super::super::record::Register;
 use super::super::{Ownership, Settings};
 use super::disk::{Node, State, Wanted, Write};
-use crate::types::{Configuration, Epoch, MonoTime, NodeId, Replicas, SLOT_COUNT, Slot, SlotSet};
+use super::judge::Judged;
+use super::replicas::Commit;
+use crate::types::{
+    Configuration, Epoch, MonoTime, NodeId, Position, Replicas, SLOT_COUNT, Slot, SlotSet,
+};
 
 /// The slots that the tests use.
 pub(super) const SLOTS: u16 = 6;
@@ -41,14 +45,31 @@ pub(super) fn slots(numbers: &[u16]) -> SlotSet {
 enum Next {
     Write(NodeId),
     Fetch(NodeId),
+    Copy(NodeId),
     Message(usize),
+}
+
+/// What goes over a connection, in order.
+#[derive(Debug, Clone)]
+pub(super) enum Said {
+    Word(Message),
+    Commit(Commit),
+    /// A replica has all up to here,
+    Ack(Slot, Position),
+    /// and says so for the first time.
+    InSync(Slot, Position),
 }
 
 pub(super) struct World {
     pub(super) nodes: BTreeMap<NodeId, Node>,
-    pub(super) messages: VecDeque<(NodeId, NodeId, Message)>,
+    pub(super) messages: VecDeque<(NodeId, NodeId, Said)>,
     pub(super) now: MonoTime,
-    pub(super) granted: BTreeMap<Slot, u64>,
+    /// The grants that were given, each by its number.
+    pub(super) granted: BTreeMap<Slot, BTreeSet<u64>>,
+    pub(super) grants_made: u64,
+    pub(super) judged: Judged,
+    /// Nodes that stand still, and are not heard.
+    pub(super) paused: BTreeSet<NodeId>,
     links: BTreeSet<(NodeId, NodeId)>,
     /// The operator's word was wrong: two may serve for a while.
     pub(super) lenient: bool,
@@ -67,6 +88,11 @@ impl World {
 
     /// Nodes 1 to `count` whose slots have all of the first three as replicas, owned by node 1.
     pub(super) fn replicated() -> Self {
+        Self::replicated_among(3)
+    }
+
+    /// The same, in a cluster of `count`.
+    pub(super) fn replicated_among(count: u128) -> Self {
         let replicas = Replicas::of(&[node(1), node(2), node(3)]);
         let register = Register {
             promised: epoch(1, 1),
@@ -80,7 +106,12 @@ impl World {
             complete: true,
         };
         let registers = (0..SLOT_COUNT).map(|n| (n < SLOTS).then_some(register));
-        Self::of(vec![], 3, &registers.collect::<Vec<_>>())
+        let registers: Vec<_> = registers.collect();
+        let none = vec![None; registers.len()];
+        let mut world = Self::of(vec![registers; 3], count, &none);
+        world.targets = vec![replicas; usize::from(SLOT_COUNT)];
+        world.lenient = true;
+        world
     }
 
     fn of(first: Vec<Vec<Option<Register>>>, count: u128, rest: &[Option<Register>]) -> Self {
@@ -89,6 +120,9 @@ impl World {
             messages: VecDeque::new(),
             now: MonoTime::from_ns(1),
             granted: BTreeMap::new(),
+            grants_made: 0,
+            judged: Judged::default(),
+            paused: BTreeSet::new(),
             links: BTreeSet::new(),
             lenient: false,
             targets: vec![Replicas::one(node(1)); usize::from(SLOT_COUNT)],
@@ -100,20 +134,9 @@ impl World {
             let known = known.filter(|it| it.0.is_some_and(|it| it.complete));
             let states = known.map(|it| (it.1, State::default())).collect();
             let life = Ownership::new(node(n), registers.clone(), Settings::default(), 7);
-            world.nodes.insert(
-                node(n),
-                Node {
-                    life,
-                    registers,
-                    states,
-                    beside: BTreeMap::new(),
-                    serving: BTreeMap::new(),
-                    writes: VecDeque::new(),
-                    fetches: VecDeque::new(),
-                    up: true,
-                    log: Vec::new(),
-                },
-            );
+            world
+                .nodes
+                .insert(node(n), Node::new(life, registers, states));
         }
         for n in 1..=count {
             world.event(n, Event::Start);
@@ -125,7 +148,17 @@ impl World {
         &self.nodes[&node(n)]
     }
 
-    fn node_mut(&mut self, id: NodeId) -> &mut Node {
+    pub(super) fn is_linked(&self, from: NodeId, to: NodeId) -> bool {
+        self.links.contains(&(from, to))
+    }
+
+    pub(super) fn say(&mut self, from: NodeId, to: NodeId, said: Said) {
+        if self.is_linked(from, to) {
+            self.messages.push_back((from, to, said));
+        }
+    }
+
+    pub(super) fn node_mut(&mut self, id: NodeId) -> &mut Node {
         self.nodes.get_mut(&id).unwrap()
     }
 
@@ -146,9 +179,7 @@ impl World {
     fn carry_out(&mut self, id: NodeId, effect: Effect) {
         if let Effect::Send { to, message } = effect {
             assert_ne!(to, id, "a node sends to itself");
-            if self.links.contains(&(id, to)) {
-                self.messages.push_back((id, to, message));
-            }
+            self.say(id, to, Said::Word(message));
             return;
         }
         let it = self.node_mut(id);
@@ -158,6 +189,8 @@ impl World {
             }
             Effect::Freeze { task, slots } => {
                 it.serving.retain(|slot, _| !slots.contains(*slot));
+                it.reigns.retain(|slot, _| !slots.contains(*slot));
+                it.following.retain(|slot, _| !slots.contains(*slot));
                 it.writes.push_back(Write::Report(task, Box::new(slots)));
             }
             Effect::PreCopy { task, from, slots } => {
@@ -171,31 +204,55 @@ impl World {
                 it.fetches.push_back((task, from, slots));
             }
             Effect::Install { task, epoch, slots } => {
-                it.writes.push_back(Write::Install(task, epoch, slots));
+                let mut installs = Vec::new();
+                let mut lost = Vec::new();
+                for it in slots {
+                    let fetched = (it.origin == Origin::Fetched)
+                        .then(|| self.node_mut(id).beside.remove(&it.slot).unwrap());
+                    lost.extend((it.origin == Origin::Lost).then_some((it.slot, epoch)));
+                    installs.push((it, fetched));
+                }
+                let it = self.node_mut(id);
+                it.writes.push_back(Write::Install(task, epoch, installs));
+                for (slot, epoch) in lost {
+                    self.judge_loss(id, slot, epoch);
+                }
             }
             Effect::Serve { slots } => {
-                let slots = slots.into_iter().map(|(slot, chosen)| (slot, chosen.epoch));
-                it.serving.extend(slots);
+                for (slot, chosen) in slots {
+                    self.begin_reign(id, slot, chosen.epoch);
+                }
             }
-            Effect::CatchUp { .. } | Effect::Become { .. } | Effect::Follow { .. } => {}
+            Effect::CatchUp { task, from, slots } => it.copies.push_back((task, from, slots)),
+            Effect::Become { task, epoch, slots } => {
+                it.writes.push_back(Write::Become(task, epoch, slots));
+            }
+            Effect::Follow { slots } => {
+                for (slot, epoch) in slots {
+                    self.follow(id, slot, epoch);
+                }
+            }
             Effect::Drop { slots } => {
                 it.serving.retain(|slot, _| !slots.contains(*slot));
                 it.states.retain(|slot, _| !slots.contains(*slot));
+                it.following.retain(|slot, _| !slots.contains(*slot));
             }
-            Effect::Announce { .. } | Effect::WakeAt(_) | Effect::Send { .. } => {}
+            Effect::Announce { records } => self.judge_records(&records),
+            Effect::WakeAt(_) | Effect::Send { .. } => {}
         }
     }
 
     /// What is next on each disk, of each node's fetches, and on each connection.
     fn next_steps(&self) -> Vec<Next> {
         let mut next = Vec::new();
-        for (id, it) in &self.nodes {
+        for (id, it) in self.nodes.iter().filter(|it| !self.paused.contains(it.0)) {
             next.extend((!it.writes.is_empty()).then_some(Next::Write(*id)));
             next.extend((!it.fetches.is_empty()).then_some(Next::Fetch(*id)));
+            next.extend((!it.copies.is_empty()).then_some(Next::Copy(*id)));
         }
         let mut links = BTreeSet::new();
         for (place, (from, to, _)) in self.messages.iter().enumerate() {
-            if links.insert((*from, *to)) {
+            if !self.paused.contains(to) && links.insert((*from, *to)) {
                 next.push(Next::Message(place));
             }
         }
@@ -215,6 +272,7 @@ impl World {
         }
         match next[choice % next.len()] {
             Next::Write(id) => {
+                self.await_commits(id);
                 let write = self.node_mut(id).writes.pop_front().unwrap();
                 let event = self.node_mut(id).write(write);
                 self.event(id.0, event);
@@ -224,9 +282,18 @@ impl World {
                 let slots = self.fetch(id, from, wanted);
                 self.event(id.0, Event::Fetched { task, slots });
             }
+            Next::Copy(id) => {
+                let (task, from, wanted) = self.node_mut(id).copies.pop_front().unwrap();
+                let slots = self.copy(id, from, &wanted);
+                self.event(id.0, Event::CaughtUp { task, slots });
+            }
             Next::Message(place) => {
-                let (from, to, message) = self.messages.remove(place).unwrap();
-                self.event(to.0, Event::Received { from, message });
+                let (from, to, said) = self.messages.remove(place).unwrap();
+                match said {
+                    Said::Word(message) => self.event(to.0, Event::Received { from, message }),
+                    Said::Commit(commit) => self.on_commit(to, from, commit),
+                    Said::Ack(..) | Said::InSync(..) => self.on_ack(to, from, &said),
+                }
             }
         }
         true
@@ -238,7 +305,7 @@ impl World {
             return here;
         }
         for (slot, at) in wanted {
-            let Some(&state) = self.nodes[&from].states.get(&slot) else {
+            let Some(state) = self.nodes[&from].states.get(&slot).cloned() else {
                 continue;
             };
             if at.is_none_or(|at| at == state.at) {
@@ -265,26 +332,34 @@ impl World {
         self.run();
         while self.now < end {
             self.grant();
-            self.now = self.now.plus(Duration::from_millis(100));
-            for id in self.nodes.keys().copied().collect::<Vec<_>>() {
-                self.event(id.0, Event::Tick);
-            }
+            self.tick(1);
             self.run();
         }
     }
 
-    pub(super) fn grant(&mut self) {
-        for it in self.nodes.values_mut().filter(|it| it.up) {
-            for (slot, epoch) in &it.serving {
-                let state = it.states.get_mut(slot).unwrap();
-                assert_eq!(
-                    state.at.epoch, *epoch,
-                    "O1: the state is at the epoch served"
-                );
-                state.at.n += 1;
-                state.grants += 1;
-                *self.granted.entry(*slot).or_default() += 1;
+    /// So many times 100 ms pass, and are told once.
+    pub(super) fn tick(&mut self, times: u64) {
+        self.now = self.now.plus(Duration::from_millis(100 * times));
+        for id in self.nodes.keys().copied().collect::<Vec<_>>() {
+            if self.paused.contains(&id) {
+                continue;
             }
+            let heard = self.nodes.keys().filter(|it| self.is_linked(**it, id));
+            let heard = heard.filter(|it| !self.paused.contains(it));
+            let peers = heard.copied().collect();
+            self.event(id.0, Event::Heard { peers });
+            self.event(id.0, Event::Tick);
+        }
+    }
+
+    pub(super) fn grant(&mut self) {
+        let up = self
+            .nodes
+            .iter()
+            .filter(|it| it.1.up && !self.paused.contains(it.0));
+        let serving = up.flat_map(|(id, it)| it.serving.iter().map(|it| (*id, *it.0, *it.1)));
+        for (id, slot, epoch) in serving.collect::<Vec<_>>() {
+            self.grant_one(id, slot, epoch);
         }
     }
 
@@ -303,6 +378,8 @@ impl World {
         self.messages
             .retain(|it| (it.0, it.1) != (a, b) && (it.0, it.1) != (b, a));
         self.links.extend([(a, b), (b, a)]);
+        self.unlink_replicas(a, b);
+        self.unlink_replicas(b, a);
         self.event(a.0, Event::Connected { peer: b });
         self.event(b.0, Event::Connected { peer: a });
     }
@@ -314,8 +391,11 @@ impl World {
         self.messages.retain(|it| !of_node(it.0, it.1));
         let ids: Vec<NodeId> = self.nodes.keys().copied().collect();
         for id in ids.into_iter().filter(|id| *id != node(n)) {
-            self.event(id.0, Event::Lost { peer: node(n) });
-            self.event(n, Event::Lost { peer: id });
+            for (id, peer) in [(id, node(n)), (node(n), id)] {
+                self.unlink_replicas(id, peer);
+                self.event(id.0, Event::Lost { peer });
+                self.drop_copies(id, peer);
+            }
         }
     }
 
@@ -323,10 +403,17 @@ impl World {
         self.cut(n);
         let it = self.node_mut(node(n));
         it.up = false;
-        it.serving.clear();
-        it.writes.clear();
-        it.fetches.clear();
-        it.beside.clear();
+        it.forget();
+    }
+
+    /// R5: what was not synced is gone, and so what is there may be too little.
+    pub(super) fn lose_power(&mut self, n: u128) {
+        self.crash(n);
+        let it = self.node_mut(node(n));
+        it.states = it.synced.clone();
+        for register in it.registers.iter_mut().flatten() {
+            register.complete = false;
+        }
     }
 
     pub(super) fn start(&mut self, n: u128) {
@@ -349,6 +436,15 @@ impl World {
     }
 
     /// Gives slots to nodes, and tells all.
+    /// Gives slots to several nodes each, and tells all.
+    pub(super) fn target_all(&mut self, numbers: &[u16], nodes: &[u128]) {
+        let nodes: Vec<NodeId> = nodes.iter().copied().map(node).collect();
+        for number in numbers {
+            self.targets[usize::from(*number)] = Replicas::of(&nodes);
+        }
+        self.retarget();
+    }
+
     pub(super) fn target(&mut self, numbers: &[u16], n: u128) {
         for number in numbers {
             self.targets[usize::from(*number)] = Replicas::one(node(n));
