@@ -18,6 +18,9 @@ use crate::replication::Refusal;
 use crate::transport::CloseCode;
 use crate::types::{Epoch, Position, Slot, SlotSet};
 
+/// What no replica says.
+const FORGED: &str = "an acknowledgement of what was not sent, or was not applied";
+
 /// How often a replica is told what the slots' clocks show, which is also the sign of life.
 pub(super) const CLOCKS_EVERY: Duration = Duration::from_millis(250);
 
@@ -119,7 +122,7 @@ impl Keeper {
             while let Some(body) = buffer.take().transpose() {
                 let frame = body.and_then(decode::<ReplicaFrame>);
                 let taken = frame.map_err(|_unreadable| "a frame that cannot be read");
-                if let Err(reason) = taken.and_then(|frame| self.take(link, frame)) {
+                if let Err(reason) = taken.and_then(|frame| self.pass(link, frame)) {
                     return Some(Fault::Malformed(reason));
                 }
             }
@@ -130,34 +133,20 @@ impl Keeper {
         }
     }
 
-    /// Passes on what the replica says; why, if no replica says so.
-    fn take(&self, link: u64, frame: ReplicaFrame) -> Result<(), &'static str> {
-        let forged = self.forged();
-        self.pass(link, frame)?;
-        if self.forged() == forged {
-            Ok(())
-        } else {
-            Err("an acknowledgement of what was not sent, or was not applied")
-        }
-    }
-
-    /// How often somebody has acknowledged what cannot be; nobody else than this thread adds to it.
-    fn forged(&self) -> u64 {
-        let refusals = self.owner.engine.replication.refusals();
-        let kinds = [Refusal::NeverSent, Refusal::Backwards, Refusal::NotApplied];
-        kinds
-            .into_iter()
-            .fold(0, |sum, kind| refusals.count(kind).saturating_add(sum))
-    }
-
+    /// Passes on what the replica says; why not, if no replica says so.
     fn pass(&self, link: u64, frame: ReplicaFrame) -> Result<(), &'static str> {
         let (replication, peer) = (&self.owner.engine.replication, self.peer.node);
         let known = |number: u16| slot(number).map_err(|_none| "there is no such slot");
         match frame {
             ReplicaFrame::Applied { through, refused } => {
-                replication.applied(peer, link, through, &SlotSet::from(&refused));
+                let refused = SlotSet::from(&refused);
+                let honest = replication.applied(peer, link, through, &refused);
+                return honest.then_some(()).ok_or(FORGED);
             }
-            ReplicaFrame::Synced { through } => replication.synced(peer, link, through),
+            ReplicaFrame::Synced { through } => {
+                let honest = replication.synced(peer, link, through);
+                return honest.then_some(()).ok_or(FORGED);
+            }
             ReplicaFrame::InSync { slots } => {
                 let slots = slots.into_iter();
                 let slots = slots.map(|(slot, at)| Ok((known(slot)?, Position::from(at))));
