@@ -84,7 +84,7 @@ impl Engine {
         frames: &[&[u8]],
     ) -> (
         TakenIn,
-        impl Future<Output = Result<u64, StorageFailed>> + Send + 'e,
+        impl Future<Output = Result<u64, StorageFailed>> + Send + use<'e>,
     ) {
         let mut taken = TakenIn::default();
         let mut groups = Groups {

@@ -189,8 +189,6 @@ async fn positions_and_clocks_of_followed_slots_survive_checkpoints_and_restarts
 async fn an_owners_own_position_survives_a_checkpoint() {
     let pair = Pair::new();
     for _ in 0..3 {
-        let keys: Vec<_> = (0..1).collect();
-        assert_eq!(keys.len(), 1);
         let asks = [Ask {
             target: Target {
                 policy: PolicyRef::Named("api"),

@@ -25,7 +25,7 @@ fn roomy(keys_max: u64) -> Capacity {
 
 /// Both slots of the tests' keys.
 fn both() -> [Slot; 2] {
-    super::cluster::slots()
+    cluster::slots()
 }
 
 /// A node with what it has written.
@@ -514,7 +514,7 @@ fn a_full_table_refuses_more_than_an_eighth_above_its_capacity() {
     });
     let applied: BTreeSet<_> = applied.map(|it| format!("{it:?}")).collect();
     assert!(applied.contains("Full"), "{applied:?}");
-    assert_eq!(replica.table.counters().keys, 18);
+    assert_eq!(replica.table.counters().keys, 32);
 }
 
 /// A store that cannot read.
