@@ -12,7 +12,6 @@ use crate::node::start::{Birth, EngineOptions};
 use crate::node::upkeep::write_checkpoint;
 use crate::protocol::client::{Ask, PolicyRef, Target};
 use crate::server::Mode;
-use crate::storage::store::Store;
 
 fn policies() -> PolicySet {
     let mut policy = Policy::new("3/hour".parse::<Limit>().unwrap());
