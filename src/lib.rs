@@ -79,6 +79,9 @@
 //!   once a higher one was promised.
 //! - A row in the store is never newer than the journal behind it lets it be: the journal is
 //!   dropped only up to the commit that was complete before the checkpoint began.
+//! - What another node has committed is in the table before it is in the journal, so that this holds
+//!   of it too (`limiter/table/follow.rs`).
+//! - How far a slot is said to be after a restart is never more than the store has of it.
 //!
 //! # Reading order
 //!

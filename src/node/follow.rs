@@ -195,4 +195,4 @@ fn tell_unusable(slot: Slot, owner: NodeId, error: LoadError) {
 
 #[cfg(test)]
 #[path = "follow_tests.rs"]
-mod tests;
+pub(super) mod tests;

@@ -23,6 +23,10 @@ use crate::limiter::installed::Installed;
 use crate::limiter::shape::ShapeId;
 use crate::types::{Epoch, Position, Slot, SlotTime, StateId};
 
+/// So many states, or bytes of them, a table may always hold beyond its capacity for a while: more than
+/// one group brings to a small table.
+const EXCESS_MIN: u64 = if cfg!(test) { 16 } else { 4096 };
+
 /// What became of a group. Unless it is [`Applied::Done`], nothing has changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Applied {
@@ -200,7 +204,8 @@ impl Table {
         }
     }
 
-    /// Whether the states of entries would fill the table by more than an eighth above its capacity.
+    /// Whether the states of entries would fill the table by more than an eighth above its capacity, or
+    /// by [`EXCESS_MIN`], if that is more.
     /// So much it may go above it, since what was taken in cannot be evicted before it is saved.
     fn is_overfull(&self, stripe: &Stripe, entries: &Entries) -> bool {
         let keys = self.keys.load(Ordering::Relaxed);
@@ -208,7 +213,7 @@ impl Table {
         let more = entries.iter();
         let more = more.filter(|(entry, _)| stripe.records.get(entry.id).is_none());
         let more = u64::try_from(more.count()).unwrap_or(u64::MAX);
-        let above = |most: u64| most.saturating_add(most / 8);
+        let above = |most: u64| most.saturating_add((most / 8).max(EXCESS_MIN));
         more > 0
             && (keys.saturating_add(more) > above(self.capacity.keys_max)
                 || bytes > above(self.capacity.bytes_max))

@@ -16,6 +16,7 @@ use crate::types::{Epoch, Grant, NodeId, Position, ReservationId, Slot, SlotTime
 
 mod cluster;
 mod follow;
+mod following;
 mod hand_off;
 mod served;
 mod slots;
