@@ -117,8 +117,6 @@ fn explore(ops: &[Op]) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1500))]
-
     #[test]
     fn what_the_watermark_passes_is_on_a_majority_or_lost(ops in vec(op(), 1..150)) {
         explore(&ops);
