@@ -65,8 +65,12 @@ fn every_wait_ends_once_its_mark_is_reached_and_none_before() {
             let waiters = Arc::clone(&waiters);
             thread::spawn(move || waiters.publish(Marks { appended, synced }, &mut Vec::new()))
         });
-        publishers.map(|it| it.join().unwrap());
-        threads.map(|it| it.join().unwrap());
+        for it in publishers {
+            it.join().unwrap();
+        }
+        for it in threads {
+            it.join().unwrap();
+        }
         assert!(!waiters.is_waited_for(Goal::Appended) && !waiters.is_waited_for(Goal::Synced));
     });
 }
@@ -82,6 +86,8 @@ fn when_waiting_ends_nobody_waits() {
             })
         });
         waiters.close();
-        threads.map(|it| it.join().unwrap());
+        for it in threads {
+            it.join().unwrap();
+        }
     });
 }
