@@ -6,6 +6,9 @@ use crate::types::{Epoch, NodeId, Position, Slot};
 
 /// Bytes of the record's head: checksum, version, number, stamp, owner.
 const HEAD_BYTES: usize = 4 + 1 + 8 + 8 + 16;
+const VERSION_AT: usize = 4;
+/// Since this version each group has its slot's clock behind its number.
+const VERSION_OF_CLOCKS: u8 = 3;
 const STAMP_AT: usize = 4 + 1 + 8;
 const OWNER_AT: usize = STAMP_AT + 8;
 
@@ -23,12 +26,16 @@ pub(super) struct Cut {
 pub(super) fn cut(record: &[u8], groups: &mut Vec<Cut>) -> Option<u64> {
     let stamp_ms = u64::from_le_bytes(*record.get(STAMP_AT..)?.first_chunk()?);
     let node = NodeId(u128::from_le_bytes(*record.get(OWNER_AT..)?.first_chunk()?));
+    let have_clocks = *record.get(VERSION_AT)? >= VERSION_OF_CLOCKS;
     let mut at = HEAD_BYTES;
     while at < record.len() {
         let mut rest = record.get(at..)?;
         let slot = Slot::new(u16::from_le_bytes(*rest.split_off(..2)?.first_chunk()?))?;
         let counter = varint(&mut rest)?;
         let n = varint(&mut rest)?;
+        if have_clocks {
+            varint(&mut rest)?;
+        }
         let length = u32::from_le_bytes(*rest.split_off(..4)?.first_chunk()?);
         rest.split_off(..usize::try_from(length).ok()?)?;
         let end = record.len().saturating_sub(rest.len());

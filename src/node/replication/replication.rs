@@ -148,13 +148,13 @@ impl Replication {
     }
 
     /// As [`Tracker::applied`].
-    pub(crate) fn applied(&self, peer: NodeId, link: u64, through: u64, refused: &SlotSet) {
-        self.with(|side, _| side.tracker.applied(peer, link, through, refused));
+    pub(crate) fn applied(&self, peer: NodeId, link: u64, through: u64, refused: &SlotSet) -> bool {
+        self.with(|side, _| side.tracker.applied(peer, link, through, refused))
     }
 
     /// As [`Tracker::synced`].
-    pub(crate) fn synced(&self, peer: NodeId, link: u64, through: u64) {
-        self.with(|side, _| side.tracker.synced(peer, link, through));
+    pub(crate) fn synced(&self, peer: NodeId, link: u64, through: u64) -> bool {
+        self.with(|side, _| side.tracker.synced(peer, link, through))
     }
 
     /// As [`Tracker::in_sync`].
@@ -183,6 +183,11 @@ impl Replication {
             side.sender
                 .ask_sync(somebody_waits, &mut side.tracker, outgoing);
         });
+    }
+
+    /// As [`Tracker::given`].
+    pub(crate) fn given(&self, peer: NodeId, link: u64) -> Vec<(Slot, Epoch)> {
+        self.side.lock().tracker.given(peer, link)
     }
 
     /// What the ownership is to be told.
@@ -289,14 +294,16 @@ impl Replication {
     }
 
     /// Changes something under the lock, then shows it, and wakes who waited for it.
-    fn with(&self, change: impl FnOnce(&mut Side, Option<&dyn Outgoing>)) {
+    fn with<R>(&self, change: impl FnOnce(&mut Side, Option<&dyn Outgoing>) -> R) -> R {
         let mut side = self.side.lock();
-        change(&mut side, self.outgoing.get().map(|outgoing| &**outgoing));
+        let outgoing = self.outgoing.get().map(|outgoing| &**outgoing);
+        let changed = change(&mut side, outgoing);
         // What is lost shows before the watermark passes it.
         self.show(&mut side.tracker);
         let marks = side.tracker.replicated();
         drop(side);
         self.waiters.publish(marks, &mut Vec::new());
+        changed
     }
 
     fn show(&self, tracker: &mut Tracker) {

@@ -88,7 +88,7 @@ impl Sender {
                 continue;
             }
             self.bytes.clear();
-            let mut flush = |bytes: &mut Vec<u8>, last| {
+            let flush = |bytes: &mut Vec<u8>, last| {
                 let mut frame = Vec::with_capacity(bytes.len().saturating_add(32));
                 let message = OwnerFrame::Commit {
                     number,

@@ -10,15 +10,24 @@ impl Tracker {
     /// O3: the peer has dealt with all commits up to `through` that were sent to it, and what it took
     /// in is appended there. It took in all of them but what is of the slots `refused`, and of slots
     /// for which it was not in sync.
-    pub(crate) fn applied(&mut self, peer: NodeId, link: u64, through: u64, refused: &SlotSet) {
-        let place = match self.peers.linked(peer, link) {
+    ///
+    /// False if no peer that works as it should says so on its link: the link is to be closed.
+    pub(crate) fn applied(
+        &mut self,
+        peer: NodeId,
+        link: u64,
+        through: u64,
+        refused: &SlotSet,
+    ) -> bool {
+        let may = self.peers.linked(peer, link).and_then(|place| {
+            let peer = self.peers.get(place).ok_or(Refusal::ForeignLink)?;
+            peer.may_apply(through)?;
+            Ok(place)
+        });
+        let place = match may {
             Ok(place) => place,
-            Err(refusal) => return self.refusals.add(refusal),
+            Err(refusal) => return self.refuse(refusal),
         };
-        let may = self.peers.get(place).map(|it| it.may_apply(through));
-        if let Some(Err(refusal)) = may {
-            return self.refusals.add(refusal);
-        }
         // First: the number counts for nothing where something was refused.
         for slot in refused.iter() {
             self.fall_behind(place, slot);
@@ -27,18 +36,26 @@ impl Tracker {
             peer.apply(through);
         }
         self.advance();
+        true
     }
 
-    /// What the peer took in up to `through` is synced there.
-    pub(crate) fn synced(&mut self, peer: NodeId, link: u64, through: u64) {
+    /// What the peer took in up to `through` is synced there. False as for [`Tracker::applied`].
+    pub(crate) fn synced(&mut self, peer: NodeId, link: u64, through: u64) -> bool {
         let done = self.peers.linked(peer, link).and_then(|place| {
             let peer = self.peers.get_mut(place).ok_or(Refusal::ForeignLink)?;
             peer.sync(through)
         });
         match done {
             Ok(()) => self.advance(),
-            Err(refusal) => self.refusals.add(refusal),
+            Err(refusal) => return self.refuse(refusal),
         }
+        true
+    }
+
+    /// Counts it; whether a peer that works as it should may have said so.
+    fn refuse(&mut self, refusal: Refusal) -> bool {
+        self.refusals.add(refusal);
+        refusal == Refusal::ForeignLink
     }
 
     /// The peer has all of these slots up to these positions, synced, and takes in what comes next:

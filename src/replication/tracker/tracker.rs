@@ -245,17 +245,19 @@ impl Tracker {
         }
     }
 
-    /// The slots whose commits go to the peer on this link, each with the reign it is served in.
+    /// The slots whose commits go to the peer on this link, and their reigns.
     pub(crate) fn given(&self, peer: NodeId, link: u64) -> Vec<(Slot, Epoch)> {
         let Ok(place) = self.peers.linked(peer, link) else {
             return Vec::new();
         };
-        let is_given = |served: &Served| served.copies.iter().any(|it| it.fed && it.peer == place);
-        let slots = Slot::all().filter_map(|slot| {
-            let served = self.slots.get(slot.index())?.as_ref()?;
-            is_given(served).then_some((slot, served.epoch))
+        let served = Slot::all().zip(&self.slots);
+        let given = served.filter_map(|(slot, served)| {
+            let served = served.as_deref()?;
+            let mut copies = served.copies.iter();
+            let is_given = copies.any(|copy| copy.peer == place && copy.fed);
+            is_given.then_some((slot, served.epoch))
         });
-        slots.collect()
+        given.collect()
     }
 
     /// O2: a commit was taken and is about to be written; what of it goes to whom. Nothing is told of
