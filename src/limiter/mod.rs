@@ -17,6 +17,8 @@ pub(crate) mod installed;
 mod key_state;
 pub mod policy;
 #[cfg(feature = "server")]
+pub(crate) mod positions;
+#[cfg(feature = "server")]
 pub(crate) mod reservation;
 #[cfg(feature = "server")]
 pub(crate) mod shape;

@@ -30,6 +30,14 @@ impl Span {
             .saturating_add(self.window_ms)
             .saturating_add(self.bucket_ms)
     }
+
+    /// A bucket that starts before this does not count any more at `now_ms`. See
+    /// [`super::window::oldest_counting`].
+    pub(crate) const fn oldest_counting_ms(self, now_ms: u64) -> u64 {
+        now_ms
+            .saturating_sub(self.window_ms)
+            .saturating_sub(self.bucket_ms.saturating_sub(1))
+    }
 }
 
 impl From<Limit> for Span {

@@ -17,6 +17,8 @@ pub(crate) struct SlotClocks {
     /// The node's clock as last published; 0 until the node has recovered.
     node_ms: AtomicU64,
     offsets: Vec<AtomicI64>,
+    /// Of each slot that is followed, what its clock stands at; else 0.
+    stands_at: Vec<AtomicU64>,
 }
 
 impl Default for SlotClocks {
@@ -25,6 +27,7 @@ impl Default for SlotClocks {
         Self {
             node_ms: AtomicU64::new(0),
             offsets: (0..slots).map(|_| AtomicI64::new(CLOSED)).collect(),
+            stands_at: (0..slots).map(|_| AtomicU64::new(0)).collect(),
         }
     }
 }
@@ -40,26 +43,39 @@ impl SlotClocks {
         self.offset(slot) != CLOSED
     }
 
-    /// A time that the slot's clock has reached; `None` while the slot is not served or no time was
-    /// published yet.
+    /// A time that the slot's clock has reached; `None` while the slot is neither served nor followed,
+    /// or no time was published yet.
     pub(crate) fn reached(&self, slot: Slot) -> Option<SlotTime> {
         // In this order: a slot that is served anew meanwhile has an offset that makes an older
         // time of the node a lower one of the slot.
         let node_ms = self.node_ms.load(Ordering::Acquire);
         let offset = self.offset(slot);
-        let known = node_ms > 0 && offset != CLOSED;
-        known.then(|| SlotTime::from_ms(node_ms).shifted(offset))
+        if offset == CLOSED {
+            let stands_at = self.stands_at.get(slot.index())?;
+            let stands_at = stands_at.load(Ordering::Acquire);
+            return (stands_at > 0).then(|| SlotTime::from_ms(stands_at));
+        }
+        (node_ms > 0).then(|| SlotTime::from_ms(node_ms).shifted(offset))
+    }
+
+    /// The slot is not served, but follows an owner elsewhere, whose clock of it has reached this.
+    pub(crate) fn stand(&self, slot: Slot, reached: SlotTime) {
+        if let Some(stands_at) = self.stands_at.get(slot.index()) {
+            stands_at.store(reached.as_ms(), Ordering::Release);
+        }
     }
 
     /// The slot is served from now on.
     pub(crate) fn open(&self, slot: Slot, offset_ms: i64) {
+        self.stand(slot, SlotTime::ZERO);
         if let Some(offset) = self.offsets.get(slot.index()) {
             offset.store(offset_ms.max(CLOSED.saturating_add(1)), Ordering::Release);
         }
     }
 
-    /// The slot is not served any more.
+    /// The slot is neither served nor followed any more.
     pub(crate) fn close(&self, slot: Slot) {
+        self.stand(slot, SlotTime::ZERO);
         if let Some(offset) = self.offsets.get(slot.index()) {
             offset.store(CLOSED, Ordering::Release);
         }
@@ -88,5 +104,24 @@ mod tests {
             (clocks.is_served(slot), clocks.reached(slot)),
             (false, None)
         );
+    }
+
+    #[test]
+    fn the_clock_of_a_followed_slot_stands_at_what_its_owner_told() {
+        let (clocks, slot) = (SlotClocks::default(), Slot::new(7).unwrap());
+        clocks.stand(slot, SlotTime::from_ms(50));
+        clocks.publish(SlotTime::from_ms(100));
+        let told = Some(SlotTime::from_ms(50));
+        assert_eq!(
+            (clocks.is_served(slot), clocks.reached(slot)),
+            (false, told)
+        );
+        clocks.close(slot);
+        assert_eq!(clocks.reached(slot), None);
+        clocks.stand(slot, SlotTime::from_ms(60));
+        clocks.open(slot, -30);
+        assert_eq!(clocks.reached(slot), Some(SlotTime::from_ms(70)));
+        clocks.close(slot);
+        assert_eq!(clocks.reached(slot), None);
     }
 }

@@ -21,7 +21,7 @@ use crate::storage::committer::Committer;
 use crate::storage::fence::{Fence, StorageFailed};
 use crate::storage::replace::RowTurn;
 use crate::storage::store::Store;
-use crate::types::{MonoTime, NodeId, Slot, SlotTime, StateId, check_key};
+use crate::types::{MonoTime, NodeId, Slot, SlotSet, SlotTime, StateId, check_key};
 
 /// When a caller whose key found no room should come back.
 pub(super) const NO_ROOM_RETRY_MS: u32 = 100;
@@ -50,6 +50,9 @@ pub(crate) struct Engine {
     /// The registers that the start found, in order of their slots; none on a new directory, and
     /// where no cluster ever was.
     pub(crate) found_registers: Vec<(Slot, Vec<u8>)>,
+    /// The slots held with other nodes whose state here may lack something (R5): their registers must
+    /// say so, synced, before anything else is done. Then [`Engine::incomplete_is_stored`].
+    pub(crate) incomplete: SlotSet,
 }
 
 /// What the node is, for answers.

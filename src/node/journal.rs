@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::limiter::SlotClock;
+use crate::limiter::positions;
 use crate::limiter::table::{Table, UnsavedCursor};
 use crate::storage::checkpoint::CheckpointSource;
 use crate::storage::committer::{CommitSource, TakenCommit};
@@ -35,6 +36,10 @@ impl CommitSource for Journal {
             empty: taken.empty,
         }
     }
+
+    fn take_number(&self) -> u64 {
+        self.table.take_number()
+    }
 }
 
 impl CheckpointSource for Journal {
@@ -42,6 +47,10 @@ impl CheckpointSource for Journal {
 
     fn unsaved(&self, cursor: &mut UnsavedCursor, rows: &mut Vec<StateRow>) -> bool {
         self.table.unsaved(cursor, rows)
+    }
+
+    fn positions(&self, committed: u64) -> Vec<u8> {
+        positions::encode(&self.table.positions(committed))
     }
 
     fn saved(&self, rows: &[StateRow]) {

@@ -6,8 +6,10 @@
 use super::engine::Engine;
 use crate::limiter::codec::quarantine_row;
 use crate::limiter::installed::{Installed, SlotMark};
+use crate::limiter::positions;
 use crate::limiter::table::{LoadError, NotInstalled, Prepared, StoredRows, Table};
 use crate::limiter::transfer::{CHUNK_BYTES_MAX, Row};
+use crate::storage::checkpoint::POSITIONS;
 use crate::storage::fence::StorageFailed;
 use crate::storage::replace;
 use crate::storage::store::{SlotInstall, Store, StoreError};
@@ -18,6 +20,8 @@ use crate::types::{Epoch, Position, Slot, SlotSet, SlotTime, StateId};
 pub(crate) struct Installation {
     /// Which slot.
     pub(crate) slot: Slot,
+    /// The commits of the epoch that are part of its state.
+    pub(crate) n: u64,
     /// Written with it.
     pub(crate) register: Vec<u8>,
     /// The highest slot time that the state has seen.
@@ -85,7 +89,7 @@ impl Engine {
         Ok(slots.iter().map(report).collect())
     }
 
-    /// Makes these states the node's own at `(epoch, 0)`, each replacing all that was here of its
+    /// Makes these states the node's own at `(epoch, n)`, each replacing all that was here of its
     /// slot, written and synced with its register. Each slot is installed whole or not at all, also
     /// by a crash. They are served once [`Engine::serve`] says so. Blocks.
     ///
@@ -103,6 +107,8 @@ impl Engine {
         let mut writes = Vec::with_capacity(slots.len());
         let mut taken_in = Vec::with_capacity(slots.len());
         for installation in slots {
+            // The rows of one state must not be judged by the clock of another.
+            self.table.unfollow(installation.slot);
             let (write, prepared, installed) = self.prepare(epoch, now, installation)?;
             taken_in.push((write.slot, prepared, installed));
             writes.push(write);
@@ -127,6 +133,7 @@ impl Engine {
     ) -> Result<(SlotInstall, Option<Prepared>, Installed), InstallError> {
         let Installation {
             slot,
+            n,
             register,
             clock,
             state,
@@ -144,10 +151,12 @@ impl Engine {
         let prepared = prepared
             .transpose()
             .map_err(|source| InstallError::Rows { slot, source })?;
+        let at = Position { epoch, n };
         let installed = if rows.is_some() {
-            Installed::new(epoch, epoch, clock, now)
+            self.table.mark(at, at, clock, now)
         } else {
-            self.table.mark_of_own(slot, epoch, clock, now)
+            let committed = self.committer.committed();
+            self.table.mark_of_own((slot, at), committed, clock, now)
         };
         // In memory only, the table holds them all.
         let rows = rows.map(|rows| if self.about.keeps { rows } else { Vec::new() });
@@ -204,7 +213,7 @@ impl Engine {
     }
 }
 
-/// Takes the slots for the node's own whose marks say so, or that have none.
+/// Takes the slots for the node's own whose marks say so, or that have none, and how far they are.
 pub(super) fn hold(table: &Table, store: &dyn Store) -> Result<(), StoreError> {
     let mut marks = store.slot_marks()?.into_iter().peekable();
     for slot in Slot::all() {
@@ -220,6 +229,15 @@ pub(super) fn hold(table: &Table, store: &dyn Store) -> Result<(), StoreError> {
                 return Err(StoreError::MetaUnreadable { name });
             }
         }
+    }
+    let stored = store.meta(POSITIONS)?.unwrap_or_default();
+    let stored = Some(stored).filter(|stored| !stored.is_empty());
+    let positions = stored.map(|stored| positions::decode(&stored)).transpose();
+    let positions = positions.map_err(|_| StoreError::MetaUnreadable {
+        name: POSITIONS.to_owned(),
+    })?;
+    for (slot, at, clock) in positions.into_iter().flatten() {
+        table.restore(slot, at, clock);
     }
     Ok(())
 }

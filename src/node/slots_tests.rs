@@ -123,6 +123,7 @@ fn install_and_serve(engine: &Engine, counter: u64, state: impl Fn(Slot) -> (New
         let (state, clock) = state(slot);
         Installation {
             slot,
+            n: 0,
             register: b"register".to_vec(),
             clock,
             state,

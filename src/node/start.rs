@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::clock;
 use super::engine::{About, Counts, Engine};
 use super::error::StartError;
+use super::incomplete::Held;
 use super::journal::{Journal, Recovered};
 use super::peers::ClusterIdentity;
 use super::policies::Policies;
@@ -108,7 +109,10 @@ impl Engine {
         table.start_commits_at(recovery.next_commit);
         let table = Arc::new(table);
         let now = clock.read(clock::mono_now());
-        let quarantined_since = quarantine(options, &*opened.store, &table, &recovery, now)?;
+        let held = Held::by(&registers, &table);
+        let incomplete = held.incomplete(&*opened.store, &recovery)?;
+        let found = (&recovery, &held);
+        let quarantined_since = quarantine(options, &*opened.store, &table, found, now)?;
         let replication = Arc::new(Replication::new(opened.identity.node));
         let journal = Journal {
             table: Arc::clone(&table),
@@ -141,6 +145,7 @@ impl Engine {
             slot_clocks: opened.slot_clocks,
             row_turn: RowTurn::default(),
             found_registers: registers,
+            incomplete,
         });
         if let Birth::Alone = options.birth {
             engine.serve_alone();
@@ -243,7 +248,7 @@ fn quarantine(
     options: &EngineOptions,
     store: &dyn Store,
     table: &Table,
-    recovery: &Recovery,
+    (recovery, held): (&Recovery, &Held),
     now: SlotTime,
 ) -> Result<u64, StartError> {
     for &id in &recovery.bad_rows {
@@ -269,9 +274,18 @@ fn quarantine(
     } else {
         None
     };
+    held.resume_quarantine(store, table, now)?;
     let Some(why) = why else {
         return Ok(stored.unwrap_or(u64::MAX));
     };
+    if held.quarantine_alone(store, table, now)? {
+        tracing::error!(
+            why,
+            "counts may be missing; every key of a slot that no other node holds is denied until its \
+             window has passed"
+        );
+        return Ok(stored.unwrap_or(u64::MAX));
+    }
     tracing::error!(
         why,
         "counts may be missing; every key is denied until its window has passed"

@@ -5,6 +5,8 @@
 //! are not needed any more. A row may hold more than that commit (over-counting is safe); the
 //! records above it are replayed on top of it.
 //!
+//! What the records say of how far each slot is would go with them: that is stored first.
+//!
 //! Commits go on meanwhile: nothing here takes their turn, and rows go in small batches.
 
 use super::fence::{Fence, StorageFailed};
@@ -14,6 +16,9 @@ use super::store::{StateRow, Store};
 /// Rows that a source should hand out at once: about 40 KB, written in under a millisecond.
 pub(crate) const CHUNK_ROWS: usize = 256;
 
+/// Name of the meta value that says how far all slots were at the last checkpoint.
+pub(crate) const POSITIONS: &str = "positions";
+
 /// The table: which states have changed since the last checkpoint.
 pub(crate) trait CheckpointSource {
     /// Where a checkpoint goes on; begins at its default.
@@ -22,6 +27,10 @@ pub(crate) trait CheckpointSource {
     /// Appends at most [`CHUNK_ROWS`] states that changed since the last checkpoint to `rows`,
     /// going on from `cursor`, and counts them as handed out; false at the end.
     fn unsaved(&self, cursor: &mut Self::Cursor, rows: &mut Vec<StateRow>) -> bool;
+
+    /// How far all slots are, when the commits up to `committed` are appended: no farther than what
+    /// is written. Opaque bytes.
+    fn positions(&self, committed: u64) -> Vec<u8>;
 
     /// Tells that these rows are written: from here on their states may be evicted.
     fn saved(&self, rows: &[StateRow]);
@@ -55,6 +64,8 @@ pub(crate) fn checkpoint<S: Store + ?Sized>(
     let mut rows = Vec::with_capacity(CHUNK_ROWS);
     let mut cursor = Default::default();
     fence.check()?;
+    // Taken before the rows, so that they hold at least as much.
+    let positions = source.positions(committed_before);
     loop {
         let _turn = turn.take();
         if !source.unsaved(&mut cursor, &mut rows) {
@@ -68,6 +79,11 @@ pub(crate) fn checkpoint<S: Store + ?Sized>(
         rows.clear();
     }
     fence.check()?;
+    let floor = store.journal_floor().map_err(|error| fence.close(error))?;
+    if committed_before > floor {
+        let put = store.put_meta(POSITIONS, &positions);
+        put.map_err(|error| fence.close(error))?;
+    }
     let dropped = store.drop_journal(committed_before);
     dropped.map_err(|error| fence.close(error))?;
     Ok(done)

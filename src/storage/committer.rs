@@ -6,6 +6,10 @@
 //! they decided goes along. Tasks that come while a commit runs wait, and one of them commits next
 //! (see [`super::tickets`]). Syncs have a thread of their own ([`super::syncer`]).
 //!
+//! Records of other nodes' commits ([`Replicated`]) queue up and are appended at the beginning of the
+//! next turn, whoever has it, before its own commit: so neither waits for more than one turn, and
+//! one sync serves both.
+//!
 //! The invariant: no answer that waits for `Process` is released before the record that holds its
 //! change has been appended, none that waits for `Fsync` before it has been synced.
 
@@ -20,6 +24,7 @@ use parking_lot::Mutex;
 
 use super::fence::{Fence, HalfWay, StorageFailed};
 use super::record;
+use super::replicated::{Queue, Replicated};
 use super::store::{Operation, Store, StoreError};
 use super::syncer::Syncer;
 use super::tickets::{Goal, Places, Step, Tickets, Turn};
@@ -33,11 +38,19 @@ pub(crate) trait CommitSource: Send + Sync + 'static {
     /// Closes the open commit: later tickets get a higher number. *Appends* to `record` all that
     /// changed under a ticket up to the closed number (and maybe more). Never called twice at once.
     fn take_commit(&self, record: &mut Vec<u8>) -> TakenCommit;
+
+    /// A number for a record that is not the source's own. Tickets may carry it too, so whoever takes
+    /// one calls [`CommitSource::take_commit`] before anything of either is published.
+    fn take_number(&self) -> u64;
 }
 
 impl<C: CommitSource> CommitSource for Arc<C> {
     fn take_commit(&self, record: &mut Vec<u8>) -> TakenCommit {
         C::take_commit(self, record)
+    }
+
+    fn take_number(&self) -> u64 {
+        C::take_number(self)
     }
 }
 
@@ -55,6 +68,7 @@ pub(crate) struct Committer<C, S: ?Sized> {
     source: C,
     /// Taken out for use by the owner of the turn, never locked for long.
     buffer: Mutex<Buffer>,
+    replicated: Queue,
     appended: AtomicU64,
     appended_bytes: AtomicU64,
     shared: Arc<Shared<S>>,
@@ -109,6 +123,7 @@ impl<C: CommitSource, S: Store + ?Sized> Committer<C, S> {
         Ok(Self {
             source,
             buffer: Mutex::default(),
+            replicated: Queue::default(),
             appended: AtomicU64::new(0),
             appended_bytes: AtomicU64::new(0),
             shared,
@@ -134,6 +149,16 @@ impl<C: CommitSource, S: Store + ?Sized> Committer<C, S> {
         self.shared.fence.check()?;
         let tickets = &self.shared.tickets;
         tickets.kept(ticket, goal, |turn| self.commit(turn)).await
+    }
+
+    /// Appends all that has changed or waits until now; the number of the commit.
+    ///
+    /// # Errors
+    /// [`StorageFailed`].
+    pub(crate) async fn commit_all(&self) -> Result<u64, StorageFailed> {
+        let turn = self.turn().await?;
+        self.commit(turn)?;
+        Ok(self.committed())
     }
 
     /// Commits all that has changed until now and syncs it. For shutdown and admin requests.
@@ -205,30 +230,73 @@ impl<C: CommitSource, S: Store + ?Sized> Committer<C, S> {
         Ok(())
     }
 
-    /// Takes what has changed and appends it; the number of the commit. The caller has the turn.
-    fn append(&self) -> Result<u64, StorageFailed> {
-        let shared = &*self.shared;
-        shared.fence.check()?;
-        let mut record = std::mem::take(&mut self.buffer.lock().record);
-        record::begin(&mut record);
-        let half_way = HalfWay::new(&shared.fence, Operation::Append);
-        let taken = self.source.take_commit(&mut record);
-        if !taken.empty {
-            let previous = shared.written.load(Ordering::Relaxed);
-            record::seal(&mut record, taken.number, previous);
-            if let Err(error) = shared.store.append_commit(taken.number, &record) {
-                half_way.done();
-                return Err(shared.fence.close(error));
+    /// Has a record appended that is not the source's own, and that is in the table already; resolves
+    /// when it is, with its number, for [`Committer::kept`]. It is in the queue when this returns, so
+    /// records are appended in the order of the calls. Cancel safe: it is appended all the same.
+    ///
+    /// # Errors
+    /// [`StorageFailed`]; it may or may not have been appended.
+    pub(crate) fn append_replicated(
+        &self,
+        replicated: Box<dyn Replicated>,
+    ) -> impl Future<Output = Result<u64, StorageFailed>> {
+        let queued = self.replicated.push(replicated);
+        async move {
+            loop {
+                self.shared.fence.check()?;
+                if let Some(number) = queued.number() {
+                    return Ok(number);
+                }
+                // A turn that began before it was in the queue may still end; the next takes it.
+                let tickets = &self.shared.tickets;
+                let next = tickets.committed().saturating_add(1);
+                let turn = |turn| self.commit(turn);
+                tickets.kept(next, Goal::Committed, turn).await?;
             }
-            shared.written.store(taken.number, Ordering::Release);
-            self.appended.fetch_add(1, Ordering::Relaxed);
-            let bytes = u64::try_from(record.len()).unwrap_or(u64::MAX);
-            self.appended_bytes.fetch_add(bytes, Ordering::Relaxed);
         }
+    }
+
+    /// Appends what waits in the queue, then takes what has changed and appends it; the number of
+    /// that commit. The caller has the turn.
+    fn append(&self) -> Result<u64, StorageFailed> {
+        self.shared.fence.check()?;
+        let mut record = std::mem::take(&mut self.buffer.lock().record);
+        let half_way = HalfWay::new(&self.shared.fence, Operation::Append);
+        let appended = self.append_all(&mut record);
         half_way.done();
+        let number = appended.map_err(|error| self.shared.fence.close(error))?;
         record.shrink_to(RECORD_BYTES_KEPT);
         self.buffer.lock().record = record;
+        Ok(number)
+    }
+
+    fn append_all(&self, record: &mut Vec<u8>) -> Result<u64, StoreError> {
+        for (replicated, queued) in self.replicated.take() {
+            record::begin(record);
+            let number = self.source.take_number();
+            replicated.pack(number, record);
+            self.append_one(number, record)?;
+            replicated.appended();
+            queued.set(number);
+        }
+        record::begin(record);
+        let taken = self.source.take_commit(record);
+        if !taken.empty {
+            self.append_one(taken.number, record)?;
+        }
         Ok(taken.number)
+    }
+
+    fn append_one(&self, number: u64, record: &mut [u8]) -> Result<(), StoreError> {
+        let shared = &*self.shared;
+        let previous = shared.written.load(Ordering::Relaxed);
+        record::seal(record, number, previous);
+        shared.store.append_commit(number, record)?;
+        shared.written.store(number, Ordering::Release);
+        self.appended.fetch_add(1, Ordering::Relaxed);
+        let bytes = u64::try_from(record.len()).unwrap_or(u64::MAX);
+        self.appended_bytes.fetch_add(bytes, Ordering::Relaxed);
+        Ok(())
     }
 }
 

@@ -9,14 +9,19 @@
 //! | `boots` | how often a node was started on it (u64 LE) |
 //! | `register/NNNN` | of a slot: who owns it (the ownership's bytes) |
 //! | `slot/NNNN` | of a slot: whose state its rows are (`limiter::installed`) |
+//! | `positions` | how far all slots were at the last checkpoint (`limiter::positions`) |
 //! | `journal_floor` | commit number up to which the journal was dropped (u64 LE) |
 
 use std::fmt;
 
 use crate::types::{NodeId, Slot};
 
-/// Version of the format that this build reads and writes.
-pub(crate) const FORMAT_VERSION: u32 = 2;
+/// Version of the format that this build writes.
+pub(crate) const FORMAT_VERSION: u32 = 3;
+
+/// The oldest version that this build reads: 2 has commit records without clocks, marks without n,
+/// and no positions.
+pub(crate) const FORMAT_OLDEST: u32 = 2;
 
 pub(super) const FORMAT: &str = "format";
 pub(super) const IDENTITY: &str = "identity";

@@ -9,6 +9,7 @@ pub(crate) mod store;
 
 pub(crate) mod committer;
 mod record;
+pub(crate) mod replicated;
 mod syncer;
 mod tickets;
 
@@ -30,6 +31,7 @@ pub(crate) mod rocks;
 mod rocks_slots;
 mod scan;
 mod settings;
+mod upgrade;
 
 pub(crate) use meta::Identity;
 

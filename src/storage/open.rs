@@ -1,6 +1,5 @@
 //! Opening a data directory: what is there, whose it is, and what to tell when it cannot be used.
 
-use std::cmp::Ordering;
 use std::fs::{File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -10,7 +9,7 @@ use rocksdb::{DB, ErrorKind};
 
 use super::layout::{Content, Layout};
 use super::log_frames;
-use super::meta::{self, FORMAT_VERSION, Identity};
+use super::meta::{self, FORMAT_OLDEST, FORMAT_VERSION, Identity};
 use super::rocks::{Parts, RocksStore};
 use super::settings::{self, LogRecovery};
 use super::store::{Cause, Found, Store, StoreError};
@@ -102,7 +101,7 @@ pub(crate) enum OpenError {
     },
     /// An older version of the software wrote it.
     #[error(
-        "data directory {path} has format {found}, this version needs {FORMAT_VERSION}; \
+        "data directory {path} has format {found}, this version needs {FORMAT_OLDEST} or later; \
          begin anew in an empty one with --create"
     )]
     OlderFormat {
@@ -227,12 +226,7 @@ impl RocksStore {
             let format =
                 format.and_then(|format| Some(u32::from_le_bytes(format.try_into().ok()?)));
             let found = format.ok_or_else(|| unreadable(meta::FORMAT))?;
-            let path = path.to_owned();
-            match found.cmp(&FORMAT_VERSION) {
-                Ordering::Equal => {}
-                Ordering::Greater => return Err(OpenError::NewerFormat { path, found }),
-                Ordering::Less => return Err(OpenError::OlderFormat { path, found }),
-            }
+            self.upgrade(path, found)?;
         }
         let identity = self.meta(meta::IDENTITY).map_err(of_store)?;
         let identity = identity.as_deref().and_then(Identity::decode);
@@ -385,7 +379,7 @@ fn unreadable(path: &Path, name: &str) -> OpenError {
     OpenError::MetaUnreadable { path, name }
 }
 
-fn of_store(path: &Path, error: StoreError) -> OpenError {
+pub(super) fn of_store(path: &Path, error: StoreError) -> OpenError {
     let path = path.to_owned();
     match error {
         StoreError::MetaUnreadable { name } => OpenError::MetaUnreadable { path, name },

@@ -9,7 +9,7 @@ use parking_lot::{Mutex, MutexGuard};
 
 use super::fence::{Fence, StorageFailed};
 use super::store::{SlotInstall, Store};
-use crate::types::SlotSet;
+use crate::types::{Slot, SlotSet};
 
 /// Whose turn it is to write rows.
 #[derive(Debug, Default)]
@@ -34,6 +34,24 @@ pub(crate) fn install<S: Store + ?Sized>(
     let _turn = turn.take();
     fence.check()?;
     let written = store.install(slots);
+    written.map_err(|error| fence.close(error))?;
+    take_in();
+    Ok(())
+}
+
+/// Writes marks as [`Store::put_marks`] says, then lets `take_in` make the table the same. No rows
+/// are written, but none may be read for a checkpoint in between either.
+///
+/// # Errors
+/// [`StorageFailed`]; the fence is then closed and the table as before.
+pub(crate) fn mark<S: Store + ?Sized>(
+    (store, turn, fence): (&S, &RowTurn, &Fence),
+    marks: &[(Slot, Vec<u8>)],
+    take_in: impl FnOnce(),
+) -> Result<(), StorageFailed> {
+    let _turn = turn.take();
+    fence.check()?;
+    let written = store.put_marks(marks);
     written.map_err(|error| fence.close(error))?;
     take_in();
     Ok(())

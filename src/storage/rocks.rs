@@ -242,7 +242,7 @@ impl Store for RocksStore {
     }
 
     fn put_registers(&self, registers: &[(Slot, Vec<u8>)]) -> Result<(), StoreError> {
-        self.with(|open| open.slots()?.put_registers(registers))
+        self.with(|open| open.slots()?.put_values(meta::REGISTER, registers))
     }
 
     fn registers(&self) -> Result<Vec<(Slot, Vec<u8>)>, StoreError> {
@@ -251,6 +251,10 @@ impl Store for RocksStore {
 
     fn slot_marks(&self) -> Result<Vec<(Slot, Vec<u8>)>, StoreError> {
         self.with(|open| open.slots()?.values(meta::SLOT))
+    }
+
+    fn put_marks(&self, marks: &[(Slot, Vec<u8>)]) -> Result<(), StoreError> {
+        self.with(|open| open.slots()?.put_values(meta::SLOT, marks))
     }
 
     fn install(&self, slots: &[SlotInstall]) -> Result<(), StoreError> {

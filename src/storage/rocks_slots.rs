@@ -21,10 +21,15 @@ pub(super) struct Slots<'a> {
 }
 
 impl Slots<'_> {
-    pub(super) fn put_registers(self, registers: &[(Slot, Vec<u8>)]) -> Result<(), StoreError> {
+    /// Puts values of slots under names that begin with `prefix`.
+    pub(super) fn put_values(
+        self,
+        prefix: &str,
+        values: &[(Slot, Vec<u8>)],
+    ) -> Result<(), StoreError> {
         let mut batch = WriteBatch::default();
-        for (slot, value) in registers {
-            self.put(&mut batch, meta::REGISTER, *slot, value);
+        for (slot, value) in values {
+            self.put(&mut batch, prefix, *slot, value);
         }
         let failed = |error| of_rocks(Operation::PutMeta, error);
         let written = self.db.write_opt(batch, &super::rocks::synced());

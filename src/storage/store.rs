@@ -7,7 +7,8 @@
 //! | call returned | survives `kill -9` | survives power loss |
 //! |---|---|---|
 //! | [`Store::put_meta`], [`Store::put_mark`] | yes | yes |
-//! | [`Store::put_registers`], [`Store::install`], [`Store::drop_slots`] | yes | yes |
+//! | [`Store::put_registers`], [`Store::put_marks`] | yes | yes |
+//! | [`Store::install`], [`Store::drop_slots`] | yes | yes |
 //! | [`Store::append_commit`], [`Store::put_states`] | yes | once [`Store::sync`] was called and returned |
 //! | [`Store::drop_journal`] | yes | yes, and all that was written before it |
 //!
@@ -70,6 +71,10 @@ pub(crate) trait Store: Send + Sync + 'static {
     /// # Errors
     /// As [`Store::registers`].
     fn slot_marks(&self) -> Result<Vec<(Slot, Vec<u8>)>, StoreError>;
+
+    /// Puts the marks of slots; when this returns they survive power loss, and all that was written
+    /// before.
+    fn put_marks(&self, marks: &[(Slot, Vec<u8>)]) -> Result<(), StoreError>;
 
     /// Puts register and mark of slots, and replaces all their rows; when this returns all survives
     /// power loss. Each slot is written whole or not at all.

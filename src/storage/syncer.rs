@@ -99,15 +99,17 @@ impl<S: Store + ?Sized> Shared<S> {
     fn sync_written(&self) -> Result<u64, StorageFailed> {
         self.fence.check()?;
         // Both are read before the sync, so it covers them. A record is counted as written a moment
-        // before its commit is published, and the watermark must not run ahead of the syncs.
+        // before its commit is published, and the watermark must not run ahead of the syncs. But only
+        // what is published counts as synced: the number of a record that is not the table's own may be
+        // the ticket of a change that the commit behind it takes.
         let written = self.written.load(Ordering::Acquire);
-        let reached = self.tickets.committed().max(written);
-        if reached > self.tickets.synced() {
+        let committed = self.tickets.committed();
+        if committed.max(written) > self.tickets.synced() {
             let half_way = HalfWay::new(&self.fence, Operation::Sync);
             let synced = self.store.sync();
             half_way.done();
             synced.map_err(|error| self.fence.close(error))?;
-            self.tickets.publish_synced(reached, &mut Vec::new());
+            self.tickets.publish_synced(committed, &mut Vec::new());
         }
         Ok(written)
     }

@@ -3,9 +3,9 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::limiter::commit_record::{self, RecordWriter};
+use crate::limiter::commit_record::{self, RecordWriter, cut, groups, write_groups};
 use crate::limiter::policy::Limits;
-use crate::types::{Epoch, NodeId, Position};
+use crate::types::{Epoch, NodeId, Position, Slot};
 
 const OWNER: NodeId = NodeId(0x0102);
 const AT: Position = Position {
@@ -69,13 +69,13 @@ fn commit_records_keep_their_format() {
     let mut out = Vec::new();
     let mut writer = RecordWriter::new(&mut out, 9, SlotTime::from_ms(2000), OWNER);
     assert!(writer.is_empty());
-    writer.begin_slot(ID.slot(), AT);
+    writer.begin_slot(ID.slot(), AT, SlotTime::from_ms(300));
     writer.changed(ID, &state, &shape, SlotTime::from_ms(2000));
     writer.whole(ID, &state, &shape, &reservations);
     writer.finish();
     assert_eq!(
         hex(&out),
-        "92a5dc76020900000000000000d00700000000000002010000000000000000000000000000bc0a04ac0256000000\
+        "CRCCRCCR030900000000000000d00700000000000002010000000000000000000000000000bc0a04ac02ac0256000000\
          abc00102030405060708090a0b0c0d0e0002e8070101d00f03e0d403f403010403\
          abc00102030405060708090a0b0c0d0e0102e8070102cf0f02d00f03e0d403f403020302040301\
          0700000000000000d00f03f0a204"
@@ -85,13 +85,87 @@ fn commit_records_keep_their_format() {
     assert_eq!((head.number, head.stamp), (9, SlotTime::from_ms(2000)));
     assert_eq!(head.owner, OWNER);
     assert_eq!(
-        entries
-            .iter()
-            .map(|e| (e.id, e.at, e.whole))
-            .collect::<Vec<_>>(),
-        [(ID, AT, false), (ID, AT, true)]
+        entries.iter().map(|e| (e.id, e.whole)).collect::<Vec<_>>(),
+        [(ID, false), (ID, true)]
     );
     assert_eq!(entries[1].state.reservations, reservations);
+}
+
+/// A record as it was written before groups had clocks.
+const OLD_RECORD: &str = "92a5dc76020900000000000000d00700000000000002010000000000000000000000000000bc0a04ac0256000000\
+     abc00102030405060708090a0b0c0d0e0002e8070101d00f03e0d403f403010403\
+     abc00102030405060708090a0b0c0d0e0102e8070102cf0f02d00f03e0d403f403020302040301\
+     0700000000000000d00f03f0a204";
+
+#[test]
+fn a_record_of_before_there_were_replicas_reads_without_clocks() {
+    let digits = OLD_RECORD.as_bytes().chunks(2);
+    let bytes = digits.map(|it| u8::from_str_radix(std::str::from_utf8(it).unwrap(), 16).unwrap());
+    let old: Vec<u8> = bytes.collect();
+    let (head, read) = groups(&old).unwrap();
+    assert_eq!((head.number, head.owner), (9, OWNER));
+    let read: Vec<_> = read.map(Result::unwrap).collect();
+    assert_eq!(read.len(), 1);
+    let (group, entries) = (&read[0], read[0].entries());
+    assert_eq!((group.slot, group.at, group.clock), (ID.slot(), AT, None));
+    let entries: Vec<_> = entries.map(|it| it.unwrap().whole).collect();
+    assert_eq!(entries, [false, true]);
+    assert!(group.raw().is_empty(), "it is not told on");
+}
+
+#[test]
+fn groups_are_cut_out_and_put_into_another_record_as_they_are() {
+    let (state, shape, reservations) = sample();
+    let mut record = Vec::new();
+    let mut writer = RecordWriter::new(&mut record, 9, SlotTime::from_ms(2000), OWNER);
+    for number in [ID.slot().number(), ID.slot().number() + 1] {
+        let slot = Slot::new(number).unwrap();
+        let id = StateId(StateId::first_of(slot).0 | 5);
+        let clock = SlotTime::from_ms(u64::from(number));
+        writer.begin_slot(slot, AT, clock);
+        writer.changed(id, &state, &shape, SlotTime::from_ms(2000));
+        writer.whole(id, &state, &shape, &reservations);
+    }
+    writer.finish();
+    let (_, read) = groups(&record).unwrap();
+    let read: Vec<_> = read.map(Result::unwrap).collect();
+    let raw: Vec<&[u8]> = read.iter().map(|group| group.raw()).collect();
+    let clocks: Vec<_> = read
+        .iter()
+        .map(|group| group.clock.unwrap().as_ms())
+        .collect();
+    assert_eq!(clocks, [0xabc, 0xabd]);
+
+    let frame = raw.concat();
+    let again: Vec<_> = cut(OWNER, &frame).map(Result::unwrap).collect();
+    assert_eq!(
+        again.iter().map(|group| group.raw()).collect::<Vec<_>>(),
+        raw
+    );
+    let other: Vec<_> = cut(NodeId(7), &frame).map(Result::unwrap).collect();
+    assert_eq!(
+        other[0].at.epoch.node,
+        NodeId(7),
+        "reigns are those of who sent them"
+    );
+
+    let mut copied = Vec::new();
+    write_groups(
+        &mut copied,
+        (9, SlotTime::from_ms(2000), OWNER),
+        raw.iter().copied(),
+    );
+    assert_eq!(copied, record);
+    for length in 0..frame.len() {
+        let whole = cut(OWNER, &frame[..length]).filter(Result::is_ok).count();
+        let is_cut = cut(OWNER, &frame[..length]).any(|group| group.is_err());
+        assert_eq!(whole, usize::from(length >= raw[0].len()), "{length} bytes");
+        assert_eq!(
+            is_cut,
+            length != 0 && length != raw[0].len(),
+            "{length} bytes"
+        );
+    }
 }
 
 #[test]
@@ -100,7 +174,7 @@ fn a_flipped_bit_anywhere_is_noticed() {
     let row = encode_row(ID, &state, &shape, &reservations);
     let mut record = Vec::new();
     let mut writer = RecordWriter::new(&mut record, 9, SlotTime::ZERO, OWNER);
-    writer.begin_slot(ID.slot(), AT);
+    writer.begin_slot(ID.slot(), AT, SlotTime::from_ms(300));
     writer.whole(ID, &state, &shape, &reservations);
     writer.finish();
     for bit in 0..row.len() * 8 {
@@ -168,9 +242,15 @@ proptest! {
             let crc = row_checksum(ID, &bytes[4..]);
             bytes[..4].copy_from_slice(&crc.to_le_bytes());
             drop(decode_row(ID, &bytes));
-            let crc = crc32fast::hash(&bytes[4..]);
-            bytes[..4].copy_from_slice(&crc.to_le_bytes());
-            commit_record::read(&bytes, |_| {}).ok();
+            for version in [2, 3] {
+                bytes[4] = version;
+                let crc = crc32fast::hash(&bytes[4..]);
+                bytes[..4].copy_from_slice(&crc.to_le_bytes());
+                commit_record::read(&bytes, |_| {}).ok();
+            }
+            for group in cut(OWNER, &bytes[4..]).flatten() {
+                group.entries().for_each(drop);
+            }
         } else {
             prop_assert!(decode_row(ID, &bytes).is_err());
             prop_assert!(commit_record::read(&bytes, |_| ()).is_err());

@@ -279,6 +279,14 @@ impl KeyState {
         self.lists.set(n, bucket);
     }
 
+    /// Drops what no longer counts at `now` under `shape`, the state's own.
+    pub(crate) fn forget_before(&mut self, shape: &Shape, now: SlotTime) {
+        for (n, span) in shape.spans().iter().enumerate() {
+            let oldest = span.oldest_counting_ms(now.as_ms());
+            self.lists.drop_before(n, SlotTime::from_ms(oldest));
+        }
+    }
+
     /// Where on the heap the buckets are that are not in the state itself.
     pub(crate) fn heap_hint(&self) -> Option<usize> {
         let [place, _] = self.lists.far(SlotTime::MAX, SlotTime::MAX)?;

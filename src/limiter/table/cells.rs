@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::limiter::installed::Installed;
+use crate::limiter::installed::{Installed, STANDS};
 use crate::types::{Epoch, Position, Slot, SlotTime, StateId};
 
 use super::striped::STRIPES;
@@ -15,9 +15,6 @@ pub(super) const SLOTS: usize = SLOT_COUNT as usize / STRIPES;
 /// Most states that are remembered as removed while their slot is copied; beyond it, all that were
 /// copied and are not in memory are looked at again.
 const REMOVED_MAX: usize = 1 << 16;
-
-/// An offset that makes a clock stand at its floor.
-const STANDS: i64 = i64::MIN;
 
 /// The slots of a stripe.
 #[derive(Debug)]
@@ -48,9 +45,30 @@ struct Cold {
 #[derive(Debug, Clone, Copy)]
 struct Held {
     at: Position,
-    replay_from: Epoch,
-    /// It was served since it was installed, and is not served again before it is installed anew.
-    frozen: bool,
+    replay_after: Position,
+    stage: Stage,
+    written: Written,
+}
+
+/// What may be done with a state that is held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// It is served, or may be: it was installed in this life.
+    Installed,
+    /// It takes in what another node commits in its reign. It is not served before it is installed
+    /// anew.
+    Followed,
+    /// Neither before it is followed or installed anew.
+    Frozen,
+}
+
+/// How far the journal is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Written {
+    /// It has all but the last commit, which has this number, if that was not appended.
+    Own { number: u64 },
+    /// Of a reign of another node, up to this one for certain.
+    Followed { n: u64 },
 }
 
 /// A copy of a slot that runs.
@@ -92,8 +110,12 @@ impl Clock {
 
     #[inline]
     fn show(self, node_now: SlotTime) -> SlotTime {
-        let floor = SlotTime::from_ms(self.floor_ms & !CLOSED);
-        node_now.shifted(self.offset_ms).max(floor)
+        node_now.shifted(self.offset_ms).max(self.floor())
+    }
+
+    #[inline]
+    const fn floor(self) -> SlotTime {
+        SlotTime::from_ms(self.floor_ms & !CLOSED)
     }
 }
 
@@ -132,25 +154,47 @@ impl Cells {
             .map_or_else(Position::default, |held| held.at)
     }
 
-    /// From which epoch on commits are part of the state; `None` if it is not here.
-    pub(super) fn replay_from(&self, slot: Slot) -> Option<Epoch> {
-        self.cold(slot).held.map(|held| held.replay_from)
+    /// Behind which position commits are part of the state; `None` if it is not here.
+    pub(super) fn replay_after(&self, slot: Slot) -> Option<Position> {
+        self.cold(slot).held.map(|held| held.replay_after)
     }
 
-    /// The slot's next commit.
-    pub(super) fn next_commit(&mut self, slot: Slot) -> Position {
+    /// The slot's next commit, which is part of the node's commit `number`.
+    pub(super) fn next_commit(&mut self, slot: Slot, number: u64) -> Position {
         let Some(held) = &mut self.cold_mut(slot).held else {
             return Position::default();
         };
         held.at.n = held.at.n.saturating_add(1);
+        held.written = Written::Own { number };
         held.at
     }
 
-    /// A commit of the slot was replayed.
-    pub(super) fn replayed(&mut self, slot: Slot, at: Position) {
-        if let Some(held) = &mut self.cold_mut(slot).held {
-            held.at = held.at.max(at);
+    /// A commit of the slot that was read from the journal is part of its state.
+    pub(super) fn replayed(&mut self, slot: Slot, at: Position, clock: Option<SlotTime>) {
+        let Some(held) = &mut self.cold_mut(slot).held else {
+            return;
+        };
+        // A clock of a lower reign says nothing about that of a higher one.
+        if at < held.at {
+            return;
         }
+        held.at = at;
+        held.written = Written::Followed { n: at.n };
+        self.raise(slot, clock.unwrap_or_default());
+    }
+
+    /// How far the slot's state is for certain in the journal or in rows, when the node's commits up
+    /// to `committed` are appended; `None` if it is not here.
+    pub(super) fn written(&self, slot: Slot, committed: u64) -> Option<Position> {
+        let held = self.cold(slot).held?;
+        let n = match held.written {
+            Written::Own { number } if number <= committed => held.at.n,
+            // Commits are appended one after the other: the one before it was.
+            Written::Own { .. } => held.at.n.saturating_sub(1),
+            Written::Followed { n } => n,
+        };
+        let epoch = held.at.epoch;
+        Some(Position { epoch, n })
     }
 
     /// The slot's state is what was installed; its gate is closed and any copy is void.
@@ -158,23 +202,33 @@ impl Cells {
         *self.clock_mut(slot) = Clock::closed(installed.offset_ms, installed.clock);
         *self.cold_mut(slot) = Cold {
             held: Some(Held {
-                at: Position {
-                    epoch: installed.epoch,
-                    n: 0,
-                },
-                replay_from: installed.replay_from,
-                frozen: false,
+                at: installed.at,
+                replay_after: installed.replay_after,
+                stage: Stage::Installed,
+                written: Written::Followed { n: installed.at.n },
             }),
             copy: None,
         };
     }
 
+    /// The slot's state, as it is here, is what was installed. Of the same reign it may have more, of
+    /// which the store is told later.
+    pub(super) fn install_own(&mut self, slot: Slot, installed: &Installed) {
+        let before = self.position(slot);
+        self.install(slot, installed);
+        if let Some(held) = &mut self.cold_mut(slot).held
+            && held.at.epoch == before.epoch
+        {
+            held.at = held.at.max(before);
+        }
+    }
+
     /// The slot's state was installed in an earlier life: it is not served before it is installed
-    /// anew, but its clock runs.
+    /// anew, but its clock runs if it did.
     pub(super) fn hold(&mut self, slot: Slot, installed: &Installed) {
         self.install(slot, installed);
         if let Some(held) = &mut self.cold_mut(slot).held {
-            held.frozen = true;
+            held.stage = Stage::Frozen;
         }
     }
 
@@ -188,7 +242,7 @@ impl Cells {
     /// clock's offset.
     pub(super) fn serve(&mut self, slot: Slot, epoch: Epoch) -> Option<i64> {
         let held = self.cold(slot).held?;
-        if held.at.epoch != epoch || held.frozen {
+        if held.at.epoch != epoch || held.stage != Stage::Installed {
             return None;
         }
         let clock = self.clock_mut(slot);
@@ -200,7 +254,8 @@ impl Cells {
     pub(super) fn serve_own(&mut self, slot: Slot, epoch: Epoch) -> Option<i64> {
         let held = self.cold_mut(slot).held.as_mut()?;
         held.at = Position { epoch, n: 0 };
-        held.frozen = false;
+        held.stage = Stage::Installed;
+        held.written = Written::Followed { n: 0 };
         self.serve(slot, epoch)
     }
 
@@ -209,8 +264,55 @@ impl Cells {
         let floor = self.time(slot, node_now);
         *self.clock_mut(slot) = Clock::closed(STANDS, floor);
         if let Some(held) = &mut self.cold_mut(slot).held {
-            held.frozen = true;
+            held.stage = Stage::Frozen;
         }
+    }
+
+    /// Lets a slot that is held at `epoch` and not served take in commits of others; what its clock
+    /// stands at, or `None` if that may not be.
+    pub(super) fn follow(&mut self, slot: Slot, epoch: Epoch) -> Option<SlotTime> {
+        let clock = self.clock(place(slot));
+        let held = self.cold_mut(slot).held.as_mut()?;
+        if held.at.epoch != epoch || clock.is_open() {
+            return None;
+        }
+        held.stage = Stage::Followed;
+        // Whatever it ran by: from here on it shows what the owner tells.
+        let floor = clock.floor();
+        *self.clock_mut(slot) = Clock::closed(STANDS, floor);
+        Some(floor)
+    }
+
+    /// Whether the slot takes in what another node commits.
+    pub(super) fn is_followed(&self, slot: Slot) -> bool {
+        let held = self.cold(slot).held;
+        held.is_some_and(|held| held.stage == Stage::Followed)
+    }
+
+    /// A followed slot's next commit was taken in; what its clock stands at.
+    pub(super) fn applied(&mut self, slot: Slot, at: Position, clock: SlotTime) -> SlotTime {
+        if let Some(held) = &mut self.cold_mut(slot).held {
+            held.at = held.at.max(at);
+        }
+        self.raise(slot, clock)
+    }
+
+    /// The commits of the slot's reign up to `at` are in the journal.
+    pub(super) fn journaled(&mut self, slot: Slot, at: Position) {
+        if let Some(held) = &mut self.cold_mut(slot).held
+            && held.at.epoch == at.epoch
+            && let Written::Followed { n } = &mut held.written
+        {
+            *n = at.n.min(held.at.n).max(*n);
+        }
+    }
+
+    /// The slot's clock shows no earlier time than `clock` any more; what it shows at least.
+    pub(super) fn raise(&mut self, slot: Slot, clock: SlotTime) -> SlotTime {
+        let place = self.clock_mut(slot);
+        let floor = place.floor().max(clock);
+        place.floor_ms = floor.as_ms().min(CLOSED.saturating_sub(1)) | place.floor_ms & CLOSED;
+        floor
     }
 
     /// Begins the copy `number` of the slot; any other one of it is void.

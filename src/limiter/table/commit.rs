@@ -50,7 +50,7 @@ impl Table {
                 let bit = marked.trailing_zeros();
                 marked &= marked.wrapping_sub(1);
                 let n = word_no.saturating_mul(64).saturating_add(bit as usize);
-                self.take_stripe(&mut side, n, &mut writer);
+                self.take_stripe(&mut side, (n, number), &mut writer);
             }
         }
         let empty = writer.is_empty();
@@ -58,7 +58,19 @@ impl Table {
         Taken { number, empty }
     }
 
-    fn take_stripe(&self, side: &mut CommitSide, n: usize, writer: &mut RecordWriter<'_>) {
+    /// The number of a record that is no commit of the table's own. Whoever takes it takes the open
+    /// commit next, before either is told to be there: a change may hold it as its ticket.
+    pub(crate) fn take_number(&self) -> u64 {
+        self.open_commit.fetch_add(1, Ordering::SeqCst)
+    }
+
+    /// Packs what changed in the `n`th stripe as a part of the commit `number`.
+    fn take_stripe(
+        &self,
+        side: &mut CommitSide,
+        (n, number): (usize, u64),
+        writer: &mut RecordWriter<'_>,
+    ) {
         debug_assert!(n < STRIPES);
         let mut stripe = self.lock_nth(n);
         let stripe = &mut *stripe;
@@ -72,7 +84,8 @@ impl Table {
             };
             let slot = dirty.id.slot();
             if writer.open_slot() != Some(slot) {
-                writer.begin_slot(slot, stripe.cells.next_commit(slot));
+                let clock = stripe.cells.time(slot, stripe.latest);
+                writer.begin_slot(slot, stripe.cells.next_commit(slot, number), clock);
             }
             if shape_of.0 != Some(state.shape) {
                 shape_of = (Some(state.shape), self.shapes.get(state.shape));

@@ -49,7 +49,7 @@ impl Table {
     pub(crate) fn install(&self, prepared: Prepared, installed: &Installed) {
         let slot = prepared.slot;
         self.drop_slot(slot);
-        self.note_epoch(installed.epoch);
+        self.note_epoch(installed.at.epoch);
         let mut stripe = self.lock_nth(stripe_of_slot(slot));
         stripe.cells.install(slot, installed);
         stripe.quarantine.extend(prepared.quarantine);

@@ -1,12 +1,13 @@
 //! States that come from the store: at the start, by replay of the journal, and one by one when a
 //! key is asked for that was evicted.
 
-use super::striped::Table;
+use super::stripe::Stripe;
+use super::striped::{Table, stripe_of_slot};
 use crate::limiter::codec::{CodecError, Decoded, decode_row};
-use crate::limiter::commit_record::{self, Entry, RecordHead};
+use crate::limiter::commit_record::{self, Entry, Group, RecordHead};
 use crate::limiter::key_state::{KeyState, Marks};
-use crate::limiter::shape::TooManyShapes;
-use crate::types::{Epoch, SlotTime, StateId};
+use crate::limiter::shape::{ShapeId, TooManyShapes};
+use crate::types::{Position, Slot, SlotTime, StateId};
 
 /// What became of a state that was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +29,9 @@ pub(crate) enum LoadError {
     /// See [`TooManyShapes`].
     #[error(transparent)]
     Shapes(#[from] TooManyShapes),
+    /// The store cannot read what it has of a state.
+    #[error("the stored row of state {0} cannot be read")]
+    Unreadable(StateId),
 }
 
 impl Table {
@@ -65,59 +69,80 @@ impl Table {
         record: &[u8],
         fetch: impl Fn(StateId) -> Option<Vec<u8>>,
     ) -> Result<RecordHead, LoadError> {
+        let (head, groups) = commit_record::groups(record)?;
         let mut failed = None;
-        let head = commit_record::read(record, |entry| {
-            if let Err(error) = self.replay_entry(entry, &fetch) {
+        for group in groups {
+            if let Err(error) = self.replay_group(&group?, &fetch) {
                 failed = Some(error);
             }
-        })?;
+        }
         failed.map_or(Ok(head), Err)
     }
 
-    fn replay_entry(
+    fn replay_group(
         &self,
-        entry: Entry,
+        group: &Group<'_>,
         fetch: impl Fn(StateId) -> Option<Vec<u8>>,
     ) -> Result<(), LoadError> {
-        let slot = entry.id.slot();
-        self.note_epoch(entry.at.epoch);
-        let mut stripe = self.lock(entry.id);
+        self.note_epoch(group.at.epoch);
+        let mut stripe = self.lock_nth(stripe_of_slot(group.slot));
         let stripe = &mut *stripe;
-        let is_part = |from: Epoch| entry.at.epoch >= from;
-        if !stripe.cells.replay_from(slot).is_some_and(is_part) {
+        let is_part = |after: Position| group.at > after;
+        if !stripe.cells.replay_after(group.slot).is_some_and(is_part) {
             return Ok(());
         }
-        let shape_id = self.shapes.intern(entry.state.shape)?;
-        stripe.cells.replayed(slot, entry.at);
-        let evicted = self.evicted_until(entry.id.slot()) > SlotTime::ZERO;
-        if evicted
-            && stripe.records.get(entry.id).is_none()
-            && let Some(row) = fetch(entry.id)
-            && let ReadRow::State(state, decoded, _) = self.read_row(entry.id, &row)?
-        {
-            self.put(stripe, entry.id, state, Some(decoded));
+        stripe.cells.replayed(group.slot, group.at, group.clock);
+        let evicted = self.evicted_until(group.slot) > SlotTime::ZERO;
+        let mut failed = None;
+        for entry in group.entries() {
+            let entry = entry?;
+            let shape = match self.shapes.intern(entry.state.shape) {
+                Ok(shape) => shape,
+                Err(error) => {
+                    failed = Some(error.into());
+                    continue;
+                }
+            };
+            if evicted
+                && stripe.records.get(entry.id).is_none()
+                && let Some(row) = fetch(entry.id)
+                && let ReadRow::State(state, decoded, _) = self.read_row(entry.id, &row)?
+            {
+                self.put(stripe, entry.id, state, Some(decoded));
+            }
+            self.take_entry(stripe, entry, shape);
         }
+        failed.map_or(Ok(()), Err)
+    }
+
+    /// Makes a state what a commit says that it is; if the entry is not whole, what the state had
+    /// before is here. The store's row of it is older.
+    pub(super) fn take_entry(&self, stripe: &mut Stripe, entry: Entry, shape: ShapeId) {
+        let now = stripe.time_of(entry.id);
         let before = stripe.remove_if(entry.id, entry.whole);
         self.account_heap(before, 0);
         if stripe.records.get(entry.id).is_none() {
             let mut state = KeyState::new();
-            state.shape = shape_id;
+            state.shape = shape;
             self.put(stripe, entry.id, state, None);
         }
         let Some(state) = stripe.records.get_mut(entry.id) else {
-            return Ok(());
+            return;
         };
         let heap = state.heap_bytes();
-        if state.shape != shape_id {
+        if state.shape != shape {
             state.reshape(&self.shapes.get(state.shape), &entry.state.shape);
-            state.shape = shape_id;
+            state.shape = shape;
         }
         for (n, list) in entry.state.buckets.iter().enumerate() {
             for bucket in list {
                 state.set(n, *bucket);
             }
         }
+        // Nobody counts here, which is what drops old buckets elsewhere.
+        state.forget_before(&entry.state.shape, now);
         state.marks.set(Marks::UNSAVED | Marks::SHRUNK);
+        state.marks.clear(Marks::COPIED);
         if !entry.state.reservations.is_empty() {
             state.marks.set(Marks::RESERVED);
             stripe
@@ -125,7 +150,13 @@ impl Table {
                 .insert(entry.id, entry.state.reservations);
         }
         self.account_heap(heap, state.heap_bytes());
-        Ok(())
+    }
+
+    /// Takes for a held slot's position what was stored of it, at the start, before commits are read.
+    pub(crate) fn restore(&self, slot: Slot, at: Position, clock: SlotTime) {
+        self.note_epoch(at.epoch);
+        let mut stripe = self.lock_nth(stripe_of_slot(slot));
+        stripe.cells.replayed(slot, at, Some(clock));
     }
 
     /// Takes in the row of a state that was asked for ([`super::Outcome::Cold`]), or that there is
@@ -188,7 +219,7 @@ impl Table {
 
     pub(super) fn put(
         &self,
-        stripe: &mut super::stripe::Stripe,
+        stripe: &mut Stripe,
         id: StateId,
         mut state: KeyState,
         decoded: Option<Decoded>,

@@ -26,32 +26,54 @@ impl Table {
     /// Takes a slot's state for the node's own as the store says, before rows and commits are read.
     /// It must be installed anew before it is served.
     pub(crate) fn hold(&self, slot: Slot, installed: &Installed) {
-        self.note_epoch(installed.epoch);
+        self.note_epoch(installed.at.epoch);
         let mut stripe = self.lock_nth(stripe_of_slot(slot));
         stripe.cells.hold(slot, installed);
     }
 
-    /// What marks the state that is here, as it is, as that of `epoch`. See [`Installed::new`] for
-    /// the times.
+    /// What marks the state that is here, as it is, as that of `at`. Of its own reign the mark claims
+    /// no more than is written, when the commits up to `committed` are appended. See [`Table::mark`]
+    /// for the times.
     pub(crate) fn mark_of_own(
         &self,
-        slot: Slot,
-        epoch: Epoch,
+        (slot, mut at): (Slot, Position),
+        committed: u64,
         clock: SlotTime,
         now: SlotTime,
     ) -> Installed {
         let stripe = self.lock_nth(stripe_of_slot(slot));
-        let replay_from = stripe.cells.replay_from(slot).unwrap_or(epoch);
-        Installed::new(epoch, replay_from, clock, now)
+        let written = stripe.cells.written(slot, committed);
+        if let Some(written) = written.filter(|written| written.epoch == at.epoch) {
+            at = at.min(written);
+        }
+        let replay_after = stripe.cells.replay_after(slot).unwrap_or(at);
+        drop(stripe);
+        self.mark(at, replay_after, clock, now)
+    }
+
+    /// What marks a state that is at `at`: in the node's own reigns the clock runs, in those of others
+    /// it shows what they tell. See [`Installed::new`] for the times.
+    pub(crate) fn mark(
+        &self,
+        at: Position,
+        replay_after: Position,
+        clock: SlotTime,
+        now: SlotTime,
+    ) -> Installed {
+        if at.epoch.node == self.node {
+            Installed::new(at, replay_after, clock, now)
+        } else {
+            Installed::followed(at, replay_after, clock)
+        }
     }
 
     /// Makes the state that is here, as it is, that of another epoch: all its commits are part of
     /// it. The store has the mark already.
     pub(crate) fn install_own(&self, slot: Slot, installed: &Installed) {
-        self.note_epoch(installed.epoch);
+        self.note_epoch(installed.at.epoch);
         let mut stripe = self.lock_nth(stripe_of_slot(slot));
         self.clocks.close(slot);
-        stripe.cells.install(slot, installed);
+        stripe.cells.install_own(slot, installed);
     }
 
     /// Serves a slot whose state was installed at `epoch`.
@@ -109,6 +131,17 @@ impl Table {
         stripe.cells.position(slot)
     }
 
+    /// Of each slot that is held how far its state is for certain in the journal or in rows, when the
+    /// node's commits up to `committed` are appended, and what its clock shows.
+    pub(crate) fn positions(&self, committed: u64) -> Vec<(Slot, Position, SlotTime)> {
+        let of_slot = |slot| {
+            let stripe = self.lock_nth(stripe_of_slot(slot));
+            let at = stripe.cells.written(slot, committed)?;
+            Some((slot, at, stripe.cells.time(slot, stripe.latest)))
+        };
+        Slot::all().filter_map(of_slot).collect()
+    }
+
     /// Denies all keys of a slot for one window from `since` on, by the slot's clock.
     pub(crate) fn quarantine_slot(&self, slot: Slot, since: SlotTime) {
         let whole_slot = StateId::first_of(slot);
@@ -138,8 +171,8 @@ impl Table {
     /// Takes all that the store has of a slot without a mark for the node's own.
     pub(crate) fn hold_since_ever(&self, slot: Slot) {
         let since_ever = Installed {
-            epoch: Epoch::ZERO,
-            replay_from: Epoch::ZERO,
+            at: Position::default(),
+            replay_after: Position::default(),
             clock: SlotTime::ZERO,
             offset_ms: 0,
         };

@@ -113,6 +113,7 @@ impl Control {
             };
             installations.push(Installation {
                 slot: it.slot,
+                n: it.n,
                 register: it.register.encode(),
                 clock: it.clock,
                 state,

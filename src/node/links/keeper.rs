@@ -14,7 +14,6 @@ use crate::node::peers::{Backoff, DialledLink};
 use crate::protocol::frame::{FrameBuffer, decode};
 use crate::protocol::ownership::slot;
 use crate::protocol::replicate::{LINK_FRAME_BYTES_MAX, OwnerFrame, ReplicaFrame};
-use crate::replication::Refusal;
 use crate::transport::CloseCode;
 use crate::types::{Epoch, Position, Slot, SlotSet};
 
@@ -132,32 +131,20 @@ impl Keeper {
 
     /// Passes on what the replica says; why, if no replica says so.
     fn take(&self, link: u64, frame: ReplicaFrame) -> Result<(), &'static str> {
-        let forged = self.forged();
-        self.pass(link, frame)?;
-        if self.forged() == forged {
-            Ok(())
-        } else {
-            Err("an acknowledgement of what was not sent, or was not applied")
-        }
-    }
-
-    /// How often somebody has acknowledged what cannot be; nobody else than this thread adds to it.
-    fn forged(&self) -> u64 {
-        let refusals = self.owner.engine.replication.refusals();
-        let kinds = [Refusal::NeverSent, Refusal::Backwards, Refusal::NotApplied];
-        kinds
-            .into_iter()
-            .fold(0, |sum, kind| refusals.count(kind).saturating_add(sum))
-    }
-
-    fn pass(&self, link: u64, frame: ReplicaFrame) -> Result<(), &'static str> {
+        if !matches!(frame, ReplicaFrame::InSync{..}) { eprintln!("DBG heard {frame:?}"); }
         let (replication, peer) = (&self.owner.engine.replication, self.peer.node);
         let known = |number: u16| slot(number).map_err(|_none| "there is no such slot");
         match frame {
             ReplicaFrame::Applied { through, refused } => {
-                replication.applied(peer, link, through, &SlotSet::from(&refused));
+                if !replication.applied(peer, link, through, &SlotSet::from(&refused)) {
+                    return Err("an acknowledgement of what was not sent");
+                }
             }
-            ReplicaFrame::Synced { through } => replication.synced(peer, link, through),
+            ReplicaFrame::Synced { through } => {
+                if !replication.synced(peer, link, through) {
+                    return Err("a sync of what was not acknowledged");
+                }
+            }
             ReplicaFrame::InSync { slots } => {
                 let slots = slots.into_iter();
                 let slots = slots.map(|(slot, at)| Ok((known(slot)?, Position::from(at))));

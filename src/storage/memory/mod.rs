@@ -138,6 +138,13 @@ impl MemoryStore {
         Ok(read(&disk.current))
     }
 
+    fn put_values(&self, prefix: &str, values: &[(Slot, Vec<u8>)]) -> Result<(), StoreError> {
+        let named = values.iter();
+        let named = named.map(|(slot, value)| (meta::slot_name(prefix, *slot), value.clone()));
+        self.write(Operation::PutMeta, Write::Metas(named.collect()))?;
+        self.sync_as(Operation::PutMeta)
+    }
+
     fn sync_as(&self, operation: Operation) -> Result<(), StoreError> {
         let mut disk = self.disk.lock();
         disk.check_open()?;
@@ -209,11 +216,7 @@ impl Store for MemoryStore {
     }
 
     fn put_registers(&self, registers: &[(Slot, Vec<u8>)]) -> Result<(), StoreError> {
-        let named = registers.iter();
-        let named = named.map(|(slot, value)| (meta::slot_name(meta::REGISTER, *slot), value));
-        let values = named.map(|(name, value)| (name, value.clone())).collect();
-        self.write(Operation::PutMeta, Write::Metas(values))?;
-        self.sync_as(Operation::PutMeta)
+        self.put_values(meta::REGISTER, registers)
     }
 
     fn registers(&self) -> Result<Vec<(Slot, Vec<u8>)>, StoreError> {
@@ -222,6 +225,10 @@ impl Store for MemoryStore {
 
     fn slot_marks(&self) -> Result<Vec<(Slot, Vec<u8>)>, StoreError> {
         self.read(|image| image.of_slots(meta::SLOT))
+    }
+
+    fn put_marks(&self, marks: &[(Slot, Vec<u8>)]) -> Result<(), StoreError> {
+        self.put_values(meta::SLOT, marks)
     }
 
     fn install(&self, slots: &[SlotInstall]) -> Result<(), StoreError> {

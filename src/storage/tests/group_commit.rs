@@ -43,6 +43,12 @@ impl CommitSource for Bytes {
         record.append(&mut open.1);
         TakenCommit { number, empty }
     }
+
+    fn take_number(&self) -> u64 {
+        let mut open = self.0.lock();
+        open.0 += 1;
+        open.0 - 1
+    }
 }
 
 /// What recovery reads back.

@@ -7,5 +7,6 @@ mod group_commit;
 mod opening;
 mod recovering;
 mod replacing;
+mod replicated;
 mod schedules;
 mod slots;

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use super::conformance::{journal, options, states};
 use crate::storage::fence::Fence;
-use crate::storage::meta::{FORMAT_VERSION, Identity};
+use crate::storage::meta::{FORMAT_OLDEST, FORMAT_VERSION, Identity};
 use crate::storage::open::OpenError;
 use crate::storage::rocks::RocksStore;
 use crate::storage::store::{Store, StoreError};
@@ -83,7 +83,7 @@ fn what_belongs_to_others_is_left_alone() {
 #[test]
 fn another_format_and_an_unreadable_identity_are_refused() {
     const NEWER: u32 = FORMAT_VERSION + 1;
-    const OLDER: u32 = FORMAT_VERSION - 1;
+    const OLDER: u32 = FORMAT_OLDEST - 1;
     let put = |name: &'static str, value: Vec<u8>| {
         move |path: &Path| {
             let store = open(path, true).unwrap();
@@ -106,6 +106,26 @@ fn another_format_and_an_unreadable_identity_are_refused() {
             matches!(e, OpenError::MetaUnreadable { .. })
         });
     }
+}
+
+#[test]
+fn a_directory_of_the_format_before_is_gone_on_with_and_is_then_of_this_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path(), true).unwrap();
+    let old = FORMAT_OLDEST.to_le_bytes();
+    store.put_meta("format", &old).unwrap();
+    store.append_commit(1, b"record").unwrap();
+    store.close().unwrap();
+    drop(store);
+    let store = open(dir.path(), false).unwrap();
+    let format = store.meta("format").unwrap();
+    assert_eq!(
+        format.as_deref(),
+        Some(FORMAT_VERSION.to_le_bytes().as_slice())
+    );
+    let mut records = 0;
+    store.scan_journal(&mut |_, _| records += 1).unwrap();
+    assert_eq!(records, 1);
 }
 
 #[test]

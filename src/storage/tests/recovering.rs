@@ -52,6 +52,10 @@ impl CheckpointSource for Unsaved {
         taken > 0
     }
 
+    fn positions(&self, committed: u64) -> Vec<u8> {
+        committed.to_le_bytes().to_vec()
+    }
+
     fn saved(&self, _rows: &[StateRow]) {}
 }
 

@@ -41,6 +41,10 @@ impl CheckpointSource for Replaced {
         true
     }
 
+    fn positions(&self, committed: u64) -> Vec<u8> {
+        committed.to_le_bytes().to_vec()
+    }
+
     fn saved(&self, _rows: &[StateRow]) {}
 }
 

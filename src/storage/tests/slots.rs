@@ -54,6 +54,23 @@ fn registers_are_kept_by_slot_and_in_order<B: Bed>() {
     }
 }
 
+fn marks_are_put_without_touching_rows_or_registers<B: Bed>() {
+    let mut bed = B::create();
+    let rows = vec![row(7, 0, 1), row(7, 9, 1)];
+    let installs = [install_of(7, 1, Some(rows.clone())), install_of(8, 1, None)];
+    bed.store().install(&installs).unwrap();
+    bed.store().put_marks(&[]).unwrap();
+    bed.store().put_marks(&[(slot(7), vec![5; 4])]).unwrap();
+    for _ in 0..2 {
+        let marks = [(slot(7), vec![5; 4]), (slot(8), vec![1; 2])];
+        assert_eq!(bed.store().slot_marks().unwrap(), marks);
+        let registers = [7, 8].map(|of| (slot(of), vec![1; 3]));
+        assert_eq!(bed.store().registers().unwrap(), registers);
+        assert_eq!(states(bed.store()), rows);
+        bed.reopen();
+    }
+}
+
 fn an_installed_slot_has_its_new_rows_and_others_theirs<B: Bed>() {
     let mut bed = B::create();
     let all = |of, byte| [row(of, 0, byte), row(of, 9, byte), row(of, u8::MAX, byte)];
@@ -150,6 +167,7 @@ macro_rules! every_store {
 
 every_store!(
     registers_are_kept_by_slot_and_in_order,
+    marks_are_put_without_touching_rows_or_registers,
     an_installed_slot_has_its_new_rows_and_others_theirs,
     a_dropped_slot_keeps_its_register_only,
     a_slots_rows_come_in_pages_and_no_others,

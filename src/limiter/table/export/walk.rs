@@ -129,7 +129,8 @@ impl Table {
             if !stripe.cells.is_copied(slot, export.number) {
                 return Err(ExportError::Void(slot));
             }
-            if stripe.cells.is_served(slot) {
+            // What follows an owner elsewhere changes too.
+            if stripe.cells.is_served(slot) || stripe.cells.is_followed(slot) {
                 return Err(ExportError::StillServed(slot));
             }
             clocks.insert(slot, stripe.cells.time(slot, stripe.latest));
@@ -140,7 +141,7 @@ impl Table {
 
     /// Collects the states of the first stripe from the `n`th on that must be handed out; returns
     /// the number behind it.
-    fn collect(&self, export: &mut SlotExport, n: usize) -> Result<Option<usize>, Slot> {
+    pub(super) fn collect(&self, export: &mut SlotExport, n: usize) -> Result<Option<usize>, Slot> {
         let Some(n) = stripe_from(&export.slots, n) else {
             return Ok(None);
         };
@@ -154,7 +155,12 @@ impl Table {
     }
 
     /// Hands out some of the states that were collected of the `n`th stripe.
-    fn hand_out(&self, export: &mut SlotExport, n: usize, rows: &mut Vec<Row>) -> Result<(), Slot> {
+    pub(super) fn hand_out(
+        &self,
+        export: &mut SlotExport,
+        n: usize,
+        rows: &mut Vec<Row>,
+    ) -> Result<(), Slot> {
         let mut stripe = self.lock_nth(n);
         let stripe = &mut *stripe;
         export.check(stripe, n)?;
@@ -272,7 +278,7 @@ impl Table {
     }
 
     /// Hands out the quarantines of a stripe; returns where it goes on.
-    fn hand_out_quarantined(
+    pub(super) fn hand_out_quarantined(
         &self,
         export: &mut SlotExport,
         n: usize,

@@ -176,7 +176,7 @@ impl Cluster {
         };
         for slot in slots() {
             let (epoch, now) = (cluster.next_epoch(0), cluster.nodes[0].clock(0));
-            let installed = Installed::new(epoch, epoch, SlotTime::ZERO, now);
+            let installed = Installed::new(start_of(epoch), start_of(epoch), SlotTime::ZERO, now);
             cluster.nodes[0].install(slot, &[], installed);
             cluster.nodes[0].table.serve(slot, epoch).unwrap();
         }
@@ -288,11 +288,13 @@ impl Cluster {
             let epoch = self.next_epoch(to);
             let now = self.nodes[to].clock(self.real_us);
             if keeps_it {
-                let mark = self.nodes[to].table.mark_of_own(slot, epoch, clock, now);
+                let mark = self.nodes[to]
+                    .table
+                    .mark_of_own((slot, start_of(epoch)), 0, clock, now);
                 self.nodes[to].marks.insert(slot, SlotMark::Installed(mark));
                 self.nodes[to].table.install_own(slot, &mark);
             } else {
-                let installed = Installed::new(epoch, epoch, clock, now);
+                let installed = Installed::new(start_of(epoch), start_of(epoch), clock, now);
                 self.nodes[to].install(slot, &rows, installed);
                 self.nodes[from].drop_slot(slot);
             }
@@ -320,7 +322,9 @@ impl Cluster {
             assert!(matches!(refused, Err(NotInstalled { .. })), "from memory");
             let (epoch, now) = (self.next_epoch(n), self.nodes[n].clock(real_us));
             let clock = self.nodes[n].table.slot_now(slot, now);
-            let mark = self.nodes[n].table.mark_of_own(slot, epoch, clock, now);
+            let mark = self.nodes[n]
+                .table
+                .mark_of_own((slot, start_of(epoch)), 0, clock, now);
             self.nodes[n].marks.insert(slot, SlotMark::Installed(mark));
             self.nodes[n].table.install_own(slot, &mark);
             self.nodes[n].table.serve(slot, epoch).unwrap();

@@ -180,7 +180,7 @@ proptest! {
                 prop_assert!(clock.as_ms() * 1000 <= real_us, "{clock} after {real_us} us");
             }
             let epoch = Epoch { counter: counter as u64, node: NodeId(to as u128 + 1) };
-            let installed = Installed::new(epoch, epoch, clock, show(to, real_us));
+            let installed = Installed::new(start_of(epoch), start_of(epoch), clock, show(to, real_us));
             tables[to].install(tables[to].prepare(slot, &[]).unwrap(), &installed);
             tables[to].serve(slot, epoch).unwrap();
             owner = Some(to);

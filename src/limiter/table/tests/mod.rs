@@ -12,9 +12,10 @@ use crate::limiter::key_state::KeyState;
 use crate::limiter::policy::{Limit, Limits};
 use crate::limiter::reservation::Reservations;
 use crate::limiter::shape::{Shape, ShapeId};
-use crate::types::{Epoch, Grant, NodeId, ReservationId, Slot, SlotTime, StateId};
+use crate::types::{Epoch, Grant, NodeId, Position, ReservationId, Slot, SlotTime, StateId};
 
 mod cluster;
+mod follow;
 mod hand_off;
 mod served;
 mod slots;
@@ -69,6 +70,8 @@ fn step() -> impl Strategy<Value = Step> {
 struct Disk {
     rows: BTreeMap<StateId, Vec<u8>>,
     journal: BTreeMap<u64, Vec<u8>>,
+    /// All records that were ever in the journal.
+    log: BTreeMap<u64, Vec<u8>>,
 }
 
 struct World {
@@ -103,6 +106,7 @@ impl World {
         let mut record = Vec::new();
         let taken = self.table.take_commit(self.now, &mut record);
         if !taken.empty {
+            self.disk.log.insert(taken.number, record.clone());
             self.disk.journal.insert(taken.number, record);
         }
     }
@@ -209,6 +213,11 @@ fn epoch(counter: u64) -> Epoch {
         counter,
         node: NodeId(1),
     }
+}
+
+/// Where a reign begins.
+fn start_of(epoch: Epoch) -> Position {
+    Position { epoch, n: 0 }
 }
 
 fn state_id(key: u8) -> StateId {

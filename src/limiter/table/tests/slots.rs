@@ -88,10 +88,7 @@ fn a_dropped_slot_leaves_nothing_behind() {
     let mut committed = Vec::new();
     crate::limiter::commit_record::read(&record, |entry| committed.push(entry.id)).unwrap();
     assert_eq!(committed, kept);
-    assert_eq!(
-        table.position(slots()[0]),
-        crate::types::Position::default()
-    );
+    assert_eq!(table.position(slots()[0]), Position::default());
 }
 
 #[test]
@@ -118,7 +115,7 @@ fn quarantine_moves_with_the_slot_and_ends_by_its_clock() {
 
     let (other, _) = alone();
     let (epoch, install_at) = (epoch(9), SlotTime::from_ms(90_000));
-    let installed = Installed::new(epoch, epoch, clock, install_at);
+    let installed = Installed::new(start_of(epoch), start_of(epoch), clock, install_at);
     other.install(other.prepare(slot, &rows).unwrap(), &installed);
     other.serve(slot, epoch).unwrap();
     let check = |key, after_ms| {
@@ -144,7 +141,7 @@ fn a_slot_whose_state_is_lost_denies_all_its_keys_for_one_window() {
     let id = StateId::first_of(slot);
     let row = crate::limiter::codec::quarantine_row(id, SlotTime::ZERO);
     assert!(decode_row(id, &row).is_ok());
-    let installed = Installed::new(epoch, epoch, SlotTime::ZERO, now);
+    let installed = Installed::new(start_of(epoch), start_of(epoch), SlotTime::ZERO, now);
     table.install(table.prepare(slot, &[(id, row)]).unwrap(), &installed);
     table.serve(slot, epoch).unwrap();
     let check = |key, at_ms| {
@@ -222,7 +219,7 @@ fn a_row_that_was_read_before_its_slot_was_replaced_is_not_taken_in() {
     let Outcome::Cold { evictions } = cold else {
         panic!("{cold:?}")
     };
-    let installed = Installed::new(epoch(9), epoch(9), now, now);
+    let installed = Installed::new(start_of(epoch(9)), start_of(epoch(9)), now, now);
     table.install(table.prepare(slot, &[]).unwrap(), &installed);
     table.serve(slot, epoch(9)).unwrap();
     let thawed = table.thaw(state_id(2), Some(&row), evictions, now);
