@@ -131,7 +131,6 @@ impl Keeper {
 
     /// Passes on what the replica says; why, if no replica says so.
     fn take(&self, link: u64, frame: ReplicaFrame) -> Result<(), &'static str> {
-        if !matches!(frame, ReplicaFrame::InSync{..}) { eprintln!("DBG heard {frame:?}"); }
         let (replication, peer) = (&self.owner.engine.replication, self.peer.node);
         let known = |number: u16| slot(number).map_err(|_none| "there is no such slot");
         match frame {
@@ -169,7 +168,8 @@ impl Keeper {
         loop {
             let slots = self.owner.clocks(self.peer.node, link);
             // Also if there are none: it is the sign of life.
-            self.owner.push(self.peer.node, link, &OwnerFrame::Clocks { slots });
+            self.owner
+                .push(self.peer.node, link, &OwnerFrame::Clocks { slots });
             tokio::time::sleep(CLOCKS_EVERY).await;
         }
     }

@@ -102,7 +102,7 @@ impl Visit {
         let follower = state.follower.as_mut().ok_or(NotTaken::Replaced)?;
         let applies = |group: &Group<'_>| {
             let clock = group.clock.unwrap_or(stamp);
-            let t = follower.take(group.slot, group.at, clock, group.raw()); eprintln!("DBG take {} {:?} {t:?}", group.slot, group.at.n); t == Taken::Apply
+            follower.take(group.slot, group.at, clock, group.raw()) == Taken::Apply
         };
         let applied: Vec<Group<'_>> = groups.into_iter().filter(applies).collect();
         Ok(apply(engine, follower, stamp, &applied))
@@ -208,7 +208,7 @@ fn apply<'e>(
     let owner = groups.first()?.at.epoch.node;
     let raw: Vec<&[u8]> = groups.iter().map(Group::raw).collect();
     let (taken, appending) = engine.take_in(owner, &raw);
-    eprintln!("DBG taken {taken:?}");
+
     for group in groups {
         let mut refused = taken.refused.iter();
         let refused = refused.find(|(slot, at, _)| (*slot, *at) == (group.slot, group.at));

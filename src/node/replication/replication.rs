@@ -195,11 +195,6 @@ impl Replication {
         self.side.lock().tracker.reports()
     }
 
-    /// The slots whose commits go to a peer on this link, each with the reign it is served in.
-    pub(crate) fn given(&self, peer: NodeId, link: u64) -> Vec<(Slot, Epoch)> {
-        self.side.lock().tracker.given(peer, link)
-    }
-
     /// The peers that commits go to, for the status.
     pub(crate) fn peers(&self) -> Vec<PeerView> {
         self.side.lock().tracker.peers().collect()

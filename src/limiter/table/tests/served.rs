@@ -86,9 +86,14 @@ fn act_on(world: &mut World, act: Step) {
             world.ask(key, cost, |t, now, asked| outcome(t.check(now, asked)));
         }
         Step::Refund { key, cost } => {
-            let grant = Grant { at: world.now, cost };
+            let grant = Grant {
+                at: world.now,
+                cost,
+            };
             let refund = Change::Refund(grant);
-            world.ask(key, 0, |t, now, asked| change(t, now, asked, refund)).ok();
+            world
+                .ask(key, 0, |t, now, asked| change(t, now, asked, refund))
+                .ok();
         }
         Step::Settle { key, .. } | Step::Reset { key } => {
             let reset = world.ask(key, 0, |t, now, asked| change(t, now, asked, Change::Reset));
