@@ -253,7 +253,7 @@ fn bulk_requests_keep_their_bytes() {
             BulkRequest::CatchUp {
                 slots: vec![(9, EPOCH, None), (10, EPOCH, Some(position()))],
             },
-            "0f000000030209ac0201000aac020101ac020105",
+            "10000000030209ac0201000aac020101ac020105",
         ),
     ];
     for (request, golden) in cases {

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::pull::Asked;
 use crate::limiter::table::{ExportError, ServedCopy, SlotExport};
 use crate::limiter::transfer::Row;
 use crate::node::clock;
@@ -51,6 +52,38 @@ pub(super) struct Served {
     pub(super) same: Vec<(Slot, Position)>,
     /// Not served here as asked.
     pub(super) not_served: Vec<Slot>,
+}
+
+impl Served {
+    /// What to tell a replica that asks for this, after `feed` has its commits sent to it. `None` if
+    /// it cannot be fed.
+    pub(super) fn as_asked(
+        engine: &Engine,
+        asked: &Asked,
+        feed: impl FnOnce(&SlotSet) -> bool,
+    ) -> Option<Self> {
+        let table = &engine.table;
+        let serves = |slot, epoch| table.is_served(slot) && table.position(slot).epoch == epoch;
+        let fed = asked.iter().filter(|(slot, it)| serves(**slot, it.0));
+        let fed: SlotSet = fed.map(|(slot, _)| *slot).collect();
+        // First fed, and then asked how far each slot is: so all commits behind that go there.
+        if !feed(&fed) {
+            return None;
+        }
+        let denied = share_quarantine(engine, &fed);
+        let mut served = Self::default();
+        for (&slot, &(epoch, own)) in asked {
+            let at = table.position(slot);
+            if !fed.contains(slot) || at.epoch != epoch {
+                served.not_served.push(slot);
+            } else if own == Some(at) && !denied {
+                served.same.push((slot, at));
+            } else {
+                served.copied.push((slot, at));
+            }
+        }
+        Some(served)
+    }
 }
 
 /// Why rows are not told any more.
@@ -297,7 +330,7 @@ impl Pace {
 
 /// Has a replica deny the keys of these slots as long as this node does for having lost counts;
 /// whether it does.
-pub(super) fn share_quarantine(engine: &Engine, slots: &SlotSet) -> bool {
+fn share_quarantine(engine: &Engine, slots: &SlotSet) -> bool {
     let now = engine.now();
     let Some(since) = engine.quarantine(now, &engine.policies.current()) else {
         return false;

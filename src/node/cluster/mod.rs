@@ -10,6 +10,8 @@
 
 mod birth;
 mod control;
+#[cfg(test)]
+mod copy_tests;
 mod effects;
 mod handle;
 mod hold;

@@ -185,7 +185,12 @@ impl Pull {
                     let staging =
                         staging.unwrap_or_else(|| Staging::new(slot, self.slot_bytes_max));
                     let rows = Some(staging.finish_served(clock, count)?);
-                    caught_up.push(CaughtUp { slot, at, clock, rows });
+                    caught_up.push(CaughtUp {
+                        slot,
+                        at,
+                        clock,
+                        rows,
+                    });
                     Some(slot)
                 }
                 BulkChunk::Same { slot, at, clock_ms } => {
@@ -194,7 +199,12 @@ impl Pull {
                     if asked.get(&slot) != Some(&(at.epoch, Some(at))) {
                         return Err(PullError::Senseless("a state that is not the replica's"));
                     }
-                    caught_up.push(CaughtUp { slot, at, clock, rows: None });
+                    caught_up.push(CaughtUp {
+                        slot,
+                        at,
+                        clock,
+                        rows: None,
+                    });
                     Some(slot)
                 }
                 BulkChunk::NotServed { slot } => {

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use super::control::{Control, Done};
 use super::effects::told;
 use super::handle::Command;
-use super::hold::{Hold, Served, share_quarantine};
-use super::pull;
+use super::hold::{Hold, Served};
+use super::pull::{self, Asked};
 use crate::membership::roster::Standing;
 use crate::membership::swim::SwimEvent;
 use crate::node::peer_wire::{ownership_message, roster_entry};
@@ -14,12 +14,12 @@ use crate::node::peers::{BulkSender, PeerEvent};
 use crate::ownership::event::Event;
 use crate::protocol::admin::NodeCommand;
 use crate::protocol::bulk::{BulkRefusal, BulkRequest};
-use crate::protocol::peer::{PeerFrame, WireNode};
 use crate::protocol::ownership::{WireEpoch, WirePosition};
+use crate::protocol::peer::{PeerFrame, WireNode};
 use crate::types::{Epoch, NodeId, Position, Slot, SlotSet};
 
 /// What a replica asks for of a slot.
-type Asked = (u16, WireEpoch, Option<WirePosition>);
+type WireAsked = (u16, WireEpoch, Option<WirePosition>);
 
 /// Most copies that are remembered for peers who have not asked for the rest yet.
 const EXPORTS_MAX: usize = 32;
@@ -149,7 +149,7 @@ impl Control {
                 let slots = slots.iter().filter_map(|(slot, _)| Slot::new(*slot));
                 self.tell_rest(from, ballot.into(), slots.collect(), copied, hold);
             }
-            BulkRequest::CatchUp { slots } => self.tell_served(from, &slots, hold),
+            BulkRequest::CatchUp { slots } => self.tell_served(from, slots, hold),
             BulkRequest::Policies => {
                 let bytes = self.cluster.policies_in_force().encode();
                 self.tasks
@@ -185,39 +185,26 @@ impl Control {
     }
 
     /// Tells a replica slots that go on being served here, and feeds it their commits.
-    fn tell_served(&mut self, from: NodeId, asked: &[Asked], hold: Hold) {
-        let known: Option<Vec<(Slot, Epoch, Option<Position>)>> = asked
-            .iter()
-            .map(|&(slot, epoch, at)| Some((Slot::new(slot)?, epoch.into(), at.map(Into::into))))
-            .collect();
-        let Some(known) = known else {
+    fn tell_served(&mut self, from: NodeId, asked: Vec<WireAsked>, hold: Hold) {
+        let known = asked.into_iter().map(|(slot, epoch, at)| {
+            let own = at.map(Position::from);
+            Some((Slot::new(slot)?, (Epoch::from(epoch), own)))
+        });
+        let Some(asked) = known.collect::<Option<Asked>>() else {
             let reason = "there is no such slot".to_owned();
             let refusal = BulkRefusal::Malformed { reason };
             self.tasks.spawn_local(hold.refuse(refusal));
             return;
         };
-        let table = &self.engine.table;
-        let serves = |slot, epoch| table.is_served(slot) && table.position(slot).epoch == epoch;
-        let fed = known.iter().filter(|(slot, epoch, _)| serves(*slot, *epoch));
-        let fed: SlotSet = fed.map(|(slot, ..)| *slot).collect();
-        // First fed, and then asked how far each slot is: so all commits behind that go there.
-        let place = Arc::clone(&self.copies).try_acquire_owned();
-        let (Ok(place), true) = (place, self.links.feed(from, &fed)) else {
+        let place = Arc::clone(&self.copies).try_acquire_owned().ok();
+        let told = place.and_then(|place| {
+            let feed = |slots: &SlotSet| self.links.feed(from, slots);
+            Some((place, Served::as_asked(&self.engine, &asked, feed)?))
+        });
+        let Some((place, served)) = told else {
             self.tasks.spawn_local(hold.refuse(BulkRefusal::Busy));
             return;
         };
-        let denied = share_quarantine(&self.engine, &fed);
-        let mut served = Served::default();
-        for (slot, epoch, own) in known {
-            let at = table.position(slot);
-            if !fed.contains(slot) || at.epoch != epoch {
-                served.not_served.push(slot);
-            } else if own == Some(at) && !denied {
-                served.same.push((slot, at));
-            } else {
-                served.copied.push((slot, at));
-            }
-        }
         self.tasks.spawn_local(async move {
             hold.catch_up(served).await;
             drop(place);

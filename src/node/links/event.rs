@@ -175,7 +175,10 @@ mod tests {
         events.behind(&set(&[9]));
         events.behind(&set(&[10]));
         for counter in [5, 4] {
-            let epoch = Epoch { counter, node: peer };
+            let epoch = Epoch {
+                counter,
+                node: peer,
+            };
             let slots = vec![(Slot::new(1).unwrap(), epoch)];
             events.report(Report::Deaf { peer, slots });
         }
@@ -185,7 +188,10 @@ mod tests {
         assert_eq!(events.next().await, LinkEvent::OutOfSync { peer, slots });
         let slots = set(&[1, 3]);
         assert_eq!(events.next().await, LinkEvent::InSync { peer, slots });
-        let epoch = Epoch { counter: 5, node: peer };
+        let epoch = Epoch {
+            counter: 5,
+            node: peer,
+        };
         let slots = vec![(Slot::new(1).unwrap(), epoch)];
         assert_eq!(events.next().await, LinkEvent::Deaf { peer, slots });
         assert_eq!(events.waiting.lock().next(), None);

@@ -21,8 +21,8 @@ use crate::types::{Epoch, NodeId, Slot, SlotSet};
 /// See the room. Dropped, all links that this node dials end.
 #[derive(Debug)]
 pub(crate) struct Links {
-    outboxes: Arc<Outboxes>,
-    replica: Arc<Replica>,
+    pub(super) outboxes: Arc<Outboxes>,
+    pub(super) replica: Arc<Replica>,
     events: Arc<Events>,
     heard: Arc<Heard>,
     engine: Arc<Engine>,
@@ -71,7 +71,9 @@ impl Links {
         let run = move || runtime.block_on(owner.run(wants));
         let thread = std::thread::Builder::new().name("links".to_owned());
         let thread = thread.spawn(run)?;
-        engine.replication.attach(Arc::new(Post(Arc::clone(&outboxes))));
+        engine
+            .replication
+            .attach(Arc::new(Post(Arc::clone(&outboxes))));
         Ok(Arc::new(Self {
             outboxes,
             replica: Arc::new(replica),
@@ -99,7 +101,8 @@ impl Links {
 
     /// The session with a peer has ended, and so does the link to it.
     pub(crate) fn lost(&self, peer: NodeId) {
-        self.wanted.send_modify(|wanted| drop(wanted.peers.remove(&peer)));
+        self.wanted
+            .send_modify(|wanted| drop(wanted.peers.remove(&peer)));
     }
 
     /// From here on the peer gets every commit of these slots, to catch up with or to learn. False if

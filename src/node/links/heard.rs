@@ -20,6 +20,8 @@ impl Heard {
 
     /// Who was heard of since this was asked last.
     pub(crate) fn take(&self) -> Vec<NodeId> {
-        std::mem::take(&mut *self.peers.lock()).into_iter().collect()
+        std::mem::take(&mut *self.peers.lock())
+            .into_iter()
+            .collect()
     }
 }

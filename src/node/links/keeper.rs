@@ -14,12 +14,8 @@ use crate::node::peers::{Backoff, DialledLink};
 use crate::protocol::frame::{FrameBuffer, decode};
 use crate::protocol::ownership::slot;
 use crate::protocol::replicate::{LINK_FRAME_BYTES_MAX, OwnerFrame, ReplicaFrame};
-use crate::replication::Refusal;
 use crate::transport::CloseCode;
 use crate::types::{Epoch, Position, Slot, SlotSet};
-
-/// What no replica says.
-const FORGED: &str = "an acknowledgement of what was not sent, or was not applied";
 
 /// How often a replica is told what the slots' clocks show, which is also the sign of life.
 pub(super) const CLOCKS_EVERY: Duration = Duration::from_millis(250);
@@ -122,7 +118,7 @@ impl Keeper {
             while let Some(body) = buffer.take().transpose() {
                 let frame = body.and_then(decode::<ReplicaFrame>);
                 let taken = frame.map_err(|_unreadable| "a frame that cannot be read");
-                if let Err(reason) = taken.and_then(|frame| self.pass(link, frame)) {
+                if let Err(reason) = taken.and_then(|frame| self.take(link, frame)) {
                     return Some(Fault::Malformed(reason));
                 }
             }
@@ -133,19 +129,20 @@ impl Keeper {
         }
     }
 
-    /// Passes on what the replica says; why not, if no replica says so.
-    fn pass(&self, link: u64, frame: ReplicaFrame) -> Result<(), &'static str> {
+    /// Passes on what the replica says; why, if no replica says so.
+    fn take(&self, link: u64, frame: ReplicaFrame) -> Result<(), &'static str> {
         let (replication, peer) = (&self.owner.engine.replication, self.peer.node);
         let known = |number: u16| slot(number).map_err(|_none| "there is no such slot");
         match frame {
             ReplicaFrame::Applied { through, refused } => {
-                let refused = SlotSet::from(&refused);
-                let honest = replication.applied(peer, link, through, &refused);
-                return honest.then_some(()).ok_or(FORGED);
+                if !replication.applied(peer, link, through, &SlotSet::from(&refused)) {
+                    return Err("an acknowledgement of what was not sent");
+                }
             }
             ReplicaFrame::Synced { through } => {
-                let honest = replication.synced(peer, link, through);
-                return honest.then_some(()).ok_or(FORGED);
+                if !replication.synced(peer, link, through) {
+                    return Err("a sync of what was not acknowledged");
+                }
             }
             ReplicaFrame::InSync { slots } => {
                 let slots = slots.into_iter();
@@ -171,7 +168,8 @@ impl Keeper {
         loop {
             let slots = self.owner.clocks(self.peer.node, link);
             // Also if there are none: it is the sign of life.
-            self.owner.push(self.peer.node, link, &OwnerFrame::Clocks { slots });
+            self.owner
+                .push(self.peer.node, link, &OwnerFrame::Clocks { slots });
             tokio::time::sleep(CLOCKS_EVERY).await;
         }
     }

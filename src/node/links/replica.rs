@@ -42,7 +42,10 @@ impl Drop for Present<'_> {
         self.visit.end();
         let mut visits = self.replica.visits.lock();
         let owner = self.visit.owner;
-        if visits.get(&owner).is_some_and(|it| it.link == self.visit.link) {
+        if visits
+            .get(&owner)
+            .is_some_and(|it| it.link == self.visit.link)
+        {
             visits.remove(&owner);
         }
     }
@@ -74,7 +77,8 @@ impl Replica {
         if let Some(old) = visits.insert(owner, Arc::clone(&visit)) {
             old.end();
             let code = CloseCode::Renewed;
-            old.connection.close(code.number(), code.as_str().as_bytes());
+            old.connection
+                .close(code.number(), code.as_str().as_bytes());
         }
         drop(visits);
         Present {
@@ -87,11 +91,14 @@ impl Replica {
     fn held_of(&self, owner: NodeId) -> SlotSet {
         let table = &self.engine.table;
         let held = table.held();
-        let of_owner = held.iter().filter(|slot| table.position(*slot).epoch.node == owner);
+        let of_owner = held
+            .iter()
+            .filter(|slot| table.position(*slot).epoch.node == owner);
         of_owner.collect()
     }
 
-    fn visit(&self, owner: NodeId) -> Option<Arc<Visit>> {
+    /// The newest link from an owner.
+    pub(super) fn visit(&self, owner: NodeId) -> Option<Arc<Visit>> {
         self.visits.lock().get(&owner).cloned()
     }
 

@@ -208,6 +208,7 @@ fn apply<'e>(
     let owner = groups.first()?.at.epoch.node;
     let raw: Vec<&[u8]> = groups.iter().map(Group::raw).collect();
     let (taken, appending) = engine.take_in(owner, &raw);
+
     for group in groups {
         let mut refused = taken.refused.iter();
         let refused = refused.find(|(slot, at, _)| (*slot, *at) == (group.slot, group.at));

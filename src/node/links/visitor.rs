@@ -124,7 +124,9 @@ impl<'a> Visitor<'a> {
         let (appending, more) = self.read()?;
         for appended in appending {
             // By itself, and not among other things to wait for: it may be given the turn to commit.
-            appended.await.map_err(|_fenced| End::Close(CloseCode::Interrupted))?;
+            appended
+                .await
+                .map_err(|_fenced| End::Close(CloseCode::Interrupted))?;
         }
         if std::mem::take(&mut self.unsaid) {
             let refused = (&self.visit.refused()?).into();

@@ -117,7 +117,8 @@ impl Table {
             }
         }
         let ids = stripe.records.iter().map(|record| record.id);
-        copy.ids.extend(ids.filter(|id| copy.slots.contains(id.slot())));
+        copy.ids
+            .extend(ids.filter(|id| copy.slots.contains(id.slot())));
         let tracked = copy.ids.iter().filter(|id| copy.stored.contains(id.slot()));
         copy.told.extend(tracked.copied());
         Stage::Memory(n.saturating_add(1))

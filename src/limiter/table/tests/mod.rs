@@ -71,6 +71,8 @@ fn step() -> impl Strategy<Value = Step> {
 struct Disk {
     rows: BTreeMap<StateId, Vec<u8>>,
     journal: BTreeMap<u64, Vec<u8>>,
+    /// All records that were ever in the journal.
+    log: BTreeMap<u64, Vec<u8>>,
 }
 
 struct World {
@@ -105,6 +107,7 @@ impl World {
         let mut record = Vec::new();
         let taken = self.table.take_commit(self.now, &mut record);
         if !taken.empty {
+            self.disk.log.insert(taken.number, record.clone());
             self.disk.journal.insert(taken.number, record);
         }
     }
