@@ -384,18 +384,22 @@ impl World {
         self.event(b.0, Event::Connected { peer: a });
     }
 
+    /// The connection between two is lost, with all that is on its way.
+    pub(super) fn cut_between(&mut self, a: u128, b: u128) {
+        for (id, peer) in [(node(a), node(b)), (node(b), node(a))] {
+            self.links.remove(&(id, peer));
+            self.messages.retain(|it| (it.0, it.1) != (id, peer));
+            self.unlink_replicas(id, peer);
+            self.event(id.0, Event::Lost { peer });
+            self.drop_copies(id, peer);
+        }
+    }
+
     /// The connections of a node are lost, with all that is on its way.
     pub(super) fn cut(&mut self, n: u128) {
-        let of_node = |a: NodeId, b: NodeId| a == node(n) || b == node(n);
-        self.links.retain(|it| !of_node(it.0, it.1));
-        self.messages.retain(|it| !of_node(it.0, it.1));
         let ids: Vec<NodeId> = self.nodes.keys().copied().collect();
         for id in ids.into_iter().filter(|id| *id != node(n)) {
-            for (id, peer) in [(id, node(n)), (node(n), id)] {
-                self.unlink_replicas(id, peer);
-                self.event(id.0, Event::Lost { peer });
-                self.drop_copies(id, peer);
-            }
+            self.cut_between(id.0, n);
         }
     }
 
