@@ -110,10 +110,9 @@ impl Ledger {
     }
 
     fn note_replicas(&mut self, slot: Slot) {
-        let held = self
-            .chosen(slot)
-            .is_some_and(|it| it.replicas.majority() > 1);
-        if held || !self.wanted_replicas(slot).as_slice().is_empty() {
+        let wanted = !self.wanted_replicas(slot).as_slice().is_empty();
+        let chosen = self.chosen(slot);
+        if chosen.is_some_and(|it| wanted || it.replicas.majority() > 1) {
             self.replicated.insert(slot);
         } else {
             self.replicated.remove(slot);

@@ -24,7 +24,7 @@ fn an_owner_serves_when_a_majority_has_accepted_and_not_before() {
     assert_eq!(world.at(1).serves(), [0u16; 0], "alone it is no majority");
     world.connect_all();
     world.now = world.now.plus(Duration::from_secs(1));
-    world.event(1, super::super::event::Event::Tick);
+    world.event(1, Event::Tick);
     while world.at(1).serves().is_empty() {
         let before = accepted(&world);
         assert!(world.micro_step());
@@ -71,7 +71,7 @@ fn a_crash_at_any_step_of_the_start_leaves_a_way_on() {
             let mut world = World::replicated();
             world.connect_all();
             world.now = world.now.plus(Duration::from_secs(1));
-            world.event(1, super::super::event::Event::Tick);
+            world.event(1, Event::Tick);
             for _ in 0..cut_at {
                 world.micro_step_of(cut_at);
                 world.grant();
