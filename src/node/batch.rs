@@ -54,7 +54,7 @@ impl Engine {
             Ok(found)
         });
         let found: Vec<_> = found.collect();
-        let moment = self.moment(mode, &set);
+        let moment = self.moment(mode);
         let near = |asked| match mode {
             Mode::Count if moment.is_plain() => self.table.check_near(moment.now, asked),
             Mode::Count | Mode::Look => None,
@@ -88,20 +88,20 @@ impl Engine {
             .and_then(|policy| Ok((self.asked(policy, key, cost)?, policy)));
         match found {
             Ok((asked, policy)) => self
-                .decide(asked, policy, &self.moment(Mode::Count, &set))
+                .decide(asked, policy, &self.moment(Mode::Count))
                 .unwrap_or_else(not_here),
             Err(error) => self.refuse(error),
         }
     }
 
     /// What holds for all decisions that are made now.
-    fn moment(&self, mode: Mode, set: &ActiveSet) -> Moment {
+    fn moment(&self, mode: Mode) -> Moment {
         let now = self.now();
         Moment {
             now,
             mode,
             fenced: self.fence.is_closed(),
-            quarantined: self.quarantine(now, set),
+            quarantined: self.quarantined(now),
         }
     }
 
@@ -155,9 +155,7 @@ impl Engine {
             .enumerate()
             .filter_map(|(n, ask)| match &ask.target.policy {
                 PolicyRef::Named(_) => None,
-                PolicyRef::Carried { name, limits } => {
-                    Some((n, self.policies.carried(name, limits, &self.table.shapes)))
-                }
+                PolicyRef::Carried { name, limits } => Some((n, self.carried_policy(name, limits))),
             });
         carried.collect()
     }

@@ -1,6 +1,7 @@
 //! Why a node does not start.
 
 use crate::limiter::shape::TooManyShapes;
+use crate::storage::fence::StorageFailed;
 use crate::storage::open::OpenError;
 use crate::storage::store::StoreError;
 use crate::transport::{CertError, TransportError};
@@ -67,6 +68,12 @@ impl From<OpenError> for StartError {
 impl From<StoreError> for StartError {
     fn from(error: StoreError) -> Self {
         Self::Storage(Box::new(error))
+    }
+}
+
+impl From<StorageFailed> for StartError {
+    fn from(failed: StorageFailed) -> Self {
+        Self::Storage(Box::new(failed))
     }
 }
 

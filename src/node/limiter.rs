@@ -219,10 +219,7 @@ impl Limiter {
     /// # Errors
     /// [`StartError::Policies`]; the old set stays in force.
     pub fn set_policies(&self, policies: &PolicySet) -> Result<(), StartError> {
-        Ok(self
-            .engine
-            .policies
-            .replace(policies, &self.engine.table.shapes)?)
+        self.engine.put_in_force(policies)
     }
 
     /// Commits and syncs all counts and closes the store. Checks fail from here on.

@@ -22,6 +22,8 @@ mod upkeep;
 
 mod error;
 mod limiter;
+mod mend;
+mod quarantine;
 mod run;
 
 pub use data_dir::{DataReport, DirectoryError, read_data_dir};

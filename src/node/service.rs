@@ -46,7 +46,7 @@ impl Local for Engine {
     }
 
     fn without_owner(&self, ask: &Ask<'_>) -> Decided {
-        let policy = self.policies.find(&ask.target.policy, &self.table.shapes)?;
+        let policy = self.find_policy(&ask.target.policy)?;
         self.without_counts(&policy, OWNER_RETRY_MS).decision
     }
 
@@ -178,7 +178,7 @@ impl Engine {
     fn change(&self, target: &Target<'_>, change: Change) -> Result<(u64, Option<Wait>), Undone> {
         self.served(target.key)?;
         self.fence.check().map_err(|_| WireError::StorageFailed)?;
-        let policy = self.policies.find(&target.policy, &self.table.shapes)?;
+        let policy = self.find_policy(&target.policy)?;
         let mut asked = self.asked(&policy, target.key, 0)?;
         for _ in 0..TRIES_MAX {
             let now = self.now();
@@ -192,7 +192,7 @@ impl Engine {
 
     fn reserve(&self, ask: &Ask<'_>, ttl_ms: u64) -> Result<(ResponseBody, Option<Wait>), Undone> {
         self.served(ask.target.key)?;
-        let policy = self.policies.find(&ask.target.policy, &self.table.shapes)?;
+        let policy = self.find_policy(&ask.target.policy)?;
         let mut asked = self.asked(&policy, ask.target.key, ask.cost)?;
         if self.fence.is_closed() && policy.policy.on_failure != OnFailure::Allow {
             return Err(WireError::StorageFailed.into());
@@ -238,7 +238,7 @@ impl Engine {
 
     /// Time left of the whole node's quarantine for the asked key.
     fn quarantine_left(&self, asked: &Asked<'_>, now: SlotTime) -> Option<u64> {
-        let since = self.quarantine(now, &self.policies.current())?;
+        let since = self.quarantined(now)?;
         let left_ms = crate::limiter::table::quarantine_left_ms(since, asked.limits, now);
         (left_ms > 0).then_some(left_ms)
     }

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::engine::Engine;
@@ -30,6 +29,11 @@ fn policies(durability: Durability) -> PolicySet {
 }
 
 fn open(dir: &Path, durability: Durability) -> Arc<Engine> {
+    open_with(dir, &policies(durability))
+}
+
+/// An engine on `dir` with these policies in force.
+pub(super) fn open_with(dir: &Path, policies: &PolicySet) -> Arc<Engine> {
     let mut options = EngineOptions {
         data_dir: Some(dir.to_owned()),
         create: true,
@@ -41,11 +45,11 @@ fn open(dir: &Path, durability: Durability) -> Arc<Engine> {
         in_flight_max: 0,
         birth: Birth::Alone,
     };
-    match Engine::open(&options, &policies(durability)) {
+    match Engine::open(&options, policies) {
         // It was moved from or to, so it is a cluster's: nothing is served until that is decided.
         Err(StartError::OfCluster) => {
             options.birth = Birth::Founder;
-            Engine::open(&options, &policies(durability)).unwrap()
+            Engine::open(&options, policies).unwrap()
         }
         opened => opened.unwrap(),
     }
@@ -234,9 +238,8 @@ async fn a_slot_that_nobody_has_denies_its_keys() {
 async fn a_nodes_quarantine_goes_with_its_slots() {
     let dir = tempfile::tempdir().unwrap();
     let engine = open(dir.path(), Durability::Process);
-    engine
-        .quarantined_since
-        .store(engine.now().as_ms(), Ordering::Release);
+    let (store, now) = (&*engine.store, engine.now());
+    engine.quarantine.begin(store, now).unwrap();
     let slot = Slot::new(9).unwrap();
     let mut export = engine.table.begin_export([slot].into_iter().collect());
     engine.freeze(export.slots()).await.unwrap();

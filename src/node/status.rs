@@ -14,7 +14,7 @@ use crate::protocol::error::WireError;
 impl Engine {
     /// The state of one key.
     pub(super) fn inspect(&self, target: &Target<'_>) -> Result<Inspected, WireError> {
-        let policy = self.policies.find(&target.policy, &self.table.shapes)?;
+        let policy = self.find_policy(&target.policy)?;
         let mut asked = self.asked(&policy, target.key, 0)?;
         let seen = loop {
             let now = self.now();
@@ -51,7 +51,7 @@ impl Engine {
                 .iter()
                 .map(|open| (open.id.0, open.grant.cost, open.expires_at.ms_since(now)))
                 .collect(),
-            quarantine_ms: quarantine_ms.max(self.node_quarantine_ms()),
+            quarantine_ms: quarantine_ms.max(self.quarantine.left_ms(self.now())),
         })
     }
 
@@ -116,7 +116,7 @@ impl Engine {
             committed: self.committer.committed(),
             synced: self.committer.synced(),
             quarantined_keys: table.quarantined,
-            quarantine_ms: self.node_quarantine_ms(),
+            quarantine_ms: self.quarantine.left_ms(self.now()),
             storage: self.fence.cause().map_or_else(|| "ok".to_owned(), describe),
             data_dir: self.about.data_dir.clone(),
             connections: load(&self.counts.connections),
@@ -132,16 +132,6 @@ impl Engine {
             sealed_out: forwarded.sealed_out,
             peers_refused: cluster.map_or(0, |cluster| cluster.view().refused),
         }
-    }
-
-    fn node_quarantine_ms(&self) -> u64 {
-        let (set, now) = (self.policies.current(), self.now());
-        self.quarantine(now, &set).map_or(0, |since| {
-            since
-                .plus_ms(set.longest_window_ms())
-                .plus_ms(1)
-                .ms_since(now)
-        })
     }
 }
 

@@ -6,7 +6,7 @@
 
 use std::sync::atomic::Ordering;
 
-use super::striped::{Table, stripe_of_slot};
+use super::striped::{STRIPES, Table, stripe_of_slot};
 use crate::limiter::installed::Installed;
 use crate::types::{Epoch, Position, Slot, SlotSet, SlotTime, StateId};
 
@@ -113,6 +113,22 @@ impl Table {
     pub(crate) fn quarantine_slot(&self, slot: Slot, since: SlotTime) {
         let whole_slot = StateId::first_of(slot);
         self.lock(whole_slot).quarantine.insert(whole_slot, since);
+    }
+
+    /// Forgets the quarantines that have ended even for a window of `longest_ms`, when the node's
+    /// clock shows `now`.
+    pub(crate) fn end_quarantines(&self, now: SlotTime, longest_ms: u64) {
+        for n in 0..STRIPES {
+            let mut stripe = self.lock_nth(n);
+            if stripe.quarantine.is_empty() {
+                continue;
+            }
+            let now = stripe.advance(now);
+            let stripe = &mut *stripe;
+            stripe.quarantine.retain(|id, since| {
+                since.plus_ms(longest_ms).plus_ms(1) > stripe.cells.time_of(*id, now)
+            });
+        }
     }
 
     /// The highest counter of an epoch that was held, installed or found in the journal.

@@ -141,7 +141,7 @@ impl Cluster {
                     }
                 }
                 PolicyEffect::Enforce(set) => {
-                    let replaced = engine.policies.replace(&set, &engine.table.shapes);
+                    let replaced = engine.put_in_force(&set);
                     match replaced {
                         Ok(()) => {
                             tracing::info!(policies = set.policies.len(), "policies in force");

@@ -277,6 +277,15 @@ impl Store for MemoryStore {
         self.read(|image| image.floor)
     }
 
+    fn mend_states(&self, rows: &[StateRow]) -> Result<(), StoreError> {
+        self.write(Operation::Mend, Write::States(rows.to_vec()))?;
+        self.sync_as(Operation::Mend)
+    }
+
+    fn mend_journal(&self) -> Result<(), StoreError> {
+        self.sync_as(Operation::Mend)
+    }
+
     fn put_mark(&self, synced: u64, clean: bool) -> Result<(), StoreError> {
         let mut disk = self.disk.lock();
         disk.check_open()?;
