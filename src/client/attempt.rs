@@ -4,6 +4,11 @@
 //! counted (it was never sent, or a node said that it is not the owner: once), and once more when
 //! its connection was lost, if that is allowed. From then on it may have been counted, whatever is
 //! answered.
+//!
+//! A client that was idle while a whole cluster restarted finds out one by one that its connections
+//! are dead. So if the second one had been silent since before the call too, that costs no sending,
+//! once, and the third is made on a connection that is known to live. What is lost on the way can
+//! cost a key up to two permits; it never lets more through.
 
 use std::time::Duration;
 
@@ -30,8 +35,12 @@ pub(super) struct Attempt {
     /// The deadline as it was given.
     after: Duration,
     queued_at: Duration,
+    /// When the call began.
+    began: Duration,
     sends_left: u8,
     lost: bool,
+    /// Two connections in a row were found dead.
+    restarted: bool,
     redirected: bool,
 }
 
@@ -46,8 +55,10 @@ impl Attempt {
             insist: false,
             after,
             queued_at: now,
+            began: now,
             sends_left: sends,
             lost: false,
+            restarted: false,
             redirected: false,
         }
     }
@@ -64,7 +75,7 @@ impl Attempt {
     /// Whether it is to be queued again after this outcome on a lane to `node`.
     pub(super) fn again(&mut self, core: &Core, node: NodeId, outcome: &Outcome) -> bool {
         let again = match outcome {
-            Outcome::Lost => self.resend(node),
+            Outcome::Lost { heard } => self.resend(node, *heard),
             Outcome::Unsent | Outcome::Unreachable(_) => {
                 self.insist = false;
                 true
@@ -86,12 +97,22 @@ impl Attempt {
         true
     }
 
-    fn resend(&mut self, node: NodeId) -> bool {
+    /// `heard`: when something last came over the connection that was lost.
+    fn resend(&mut self, node: NodeId, heard: Duration) -> bool {
+        let was_dead = heard < self.began;
+        if self.lost && was_dead && !self.restarted && self.sends_left > 0 {
+            self.restarted = true;
+        } else {
+            self.sends_left = self.sends_left.saturating_sub(1);
+        }
         self.lost = true;
-        self.sends_left = self.sends_left.saturating_sub(1);
         self.doubt = Some(Doubt {
-            node,
-            since: self.queued_at,
+            node: Some(node).filter(|_| !self.restarted),
+            since: if self.restarted {
+                self.began
+            } else {
+                self.queued_at
+            },
         });
         self.insist = false;
         self.sends_left > 0
@@ -115,7 +136,7 @@ impl Attempt {
             Outcome::Decided(Err(error)) => Err(error.into()),
             Outcome::TimedOut { sent } => Err(self.timeout(sent)),
             Outcome::Unsent => Err(self.timeout(false)),
-            Outcome::Lost => Err(CheckError::ConnectionLost),
+            Outcome::Lost { .. } => Err(CheckError::ConnectionLost),
             Outcome::Unreachable(error) => Err(CheckError::Unreachable(error)),
             Outcome::Closed => Err(CheckError::Closed),
         };
