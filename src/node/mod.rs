@@ -32,6 +32,8 @@ pub use limiter::{CheckError, Limiter, LimiterOptions};
 pub use run::{Node, NodeOptions};
 
 #[cfg(test)]
+mod cold_tests;
+#[cfg(test)]
 mod slots_tests;
 #[cfg(test)]
 mod tests;

@@ -1,4 +1,5 @@
 use super::*;
+use crate::node::forward::Local as _;
 use crate::node::slots_tests::open_with;
 use crate::protocol::client::{Ask, Target, WireDecision, WireSource};
 use crate::server::Mode;
@@ -23,7 +24,7 @@ fn check_hourly(engine: &Engine, key: &str) -> WireDecision {
     let target = Target { policy, key };
     let mut answers = Vec::new();
     let asks = [Ask { target, cost: 1 }];
-    engine.batch(&asks, Mode::Count, &mut answers);
+    engine.decide_reading(&asks, Mode::Count, &mut answers);
     answers.pop().unwrap().decision.unwrap()
 }
 

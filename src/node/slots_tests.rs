@@ -12,6 +12,7 @@ use super::start::{Birth, EngineOptions};
 use crate::config::AfterPowerLoss;
 use crate::limiter::policy::{Durability, Limit, Policy, PolicySet};
 use crate::limiter::transfer::{Row, Staging};
+use crate::node::forward::Local as _;
 use crate::protocol::client::{Ask, PolicyRef, Target, WireSource};
 use crate::protocol::error::WireError;
 use crate::server::Mode;
@@ -19,7 +20,7 @@ use crate::types::{Epoch, Slot, SlotSet, SlotTime, StateId};
 
 const KEYS: usize = 40;
 
-fn policies(durability: Durability) -> PolicySet {
+pub(super) fn policies(durability: Durability) -> PolicySet {
     let limit: Limit = "3/hour".parse().unwrap();
     let mut policy = Policy::new(limit);
     policy.durability = durability;
@@ -56,7 +57,7 @@ pub(super) fn open_with(dir: &Path, policies: &PolicySet) -> Arc<Engine> {
 }
 
 /// What each key is answered: allowed or not, or the error.
-fn check_all(engine: &Engine) -> Vec<Result<bool, WireError>> {
+pub(super) fn check_all(engine: &Engine) -> Vec<Result<bool, WireError>> {
     let keys: Vec<String> = (0..KEYS).map(|n| format!("key-{n}")).collect();
     let asks = keys.iter().map(|key| Ask {
         target: Target {
@@ -67,7 +68,7 @@ fn check_all(engine: &Engine) -> Vec<Result<bool, WireError>> {
     });
     let asks: Vec<_> = asks.collect();
     let mut answers = Vec::new();
-    engine.batch(&asks, Mode::Count, &mut answers);
+    engine.decide_reading(&asks, Mode::Count, &mut answers);
     let allowed = answers.into_iter().map(|answer| {
         let decision = answer.decision?;
         Ok(decision.allowed && decision.source == WireSource::Owner)

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
+use super::batch::OnCold;
 use super::clock;
 use super::engine::Engine;
 use super::policy_sets::rule::FileState;
@@ -20,7 +21,7 @@ impl Engine {
             let now = self.now();
             match self.table.inspect(now, &asked) {
                 Ok(seen) => break seen,
-                Err(error) => self.recover_change(error, &mut asked, now)?,
+                Err(error) => self.recover_change(error, &mut asked, (now, OnCold::Read))?,
             }
         };
         let Seen {

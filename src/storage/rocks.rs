@@ -200,6 +200,15 @@ impl Store for RocksStore {
         })
     }
 
+    fn surely_lacks(&self, id: StateId) -> bool {
+        let looked = self.with(|open| {
+            let may_exist = open.db.key_may_exist_cf(open.family(STATE)?, id.to_bytes());
+            Ok(!may_exist)
+        });
+        // Closed: whoever reads it is told.
+        looked.unwrap_or(false)
+    }
+
     fn put_registers(&self, registers: &[(Slot, Vec<u8>)]) -> Result<(), StoreError> {
         self.with(|open| open.slots()?.put_registers(registers))
     }

@@ -56,6 +56,9 @@ pub(crate) trait Store: Send + Sync + 'static {
     /// are unknown.
     fn state(&self, id: StateId) -> Result<Option<Vec<u8>>, StoreError>;
 
+    /// Whether there is certainly no row of a state, as far as can be told without reading from disk.
+    fn surely_lacks(&self, id: StateId) -> bool;
+
     /// Puts the registers of slots; when this returns they survive power loss.
     fn put_registers(&self, registers: &[(Slot, Vec<u8>)]) -> Result<(), StoreError>;
 

@@ -208,6 +208,11 @@ impl Store for MemoryStore {
         self.read(|image| image.states.get(&id).cloned())
     }
 
+    fn surely_lacks(&self, id: StateId) -> bool {
+        self.read(|image| !image.states.contains_key(&id))
+            .unwrap_or(false)
+    }
+
     fn put_registers(&self, registers: &[(Slot, Vec<u8>)]) -> Result<(), StoreError> {
         let named = registers.iter();
         let named = named.map(|(slot, value)| (meta::slot_name(meta::REGISTER, *slot), value));
