@@ -20,6 +20,9 @@ pub enum StartError {
     /// The configured policies have more combinations of windows than a node can hold.
     #[error("the policies cannot be put in force")]
     Policies(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The policy file cannot be used, and no policies are stored that the node could start with.
+    #[error("no policies are stored in the data directory; correct the policy file")]
+    NoStoredPolicies,
     /// The credentials are not a node's.
     #[error("the node's certificate cannot be used")]
     Credentials(#[source] CertError),

@@ -26,7 +26,7 @@ mod mend;
 mod quarantine;
 mod run;
 
-pub use data_dir::{DataReport, DirectoryError, read_data_dir};
+pub use data_dir::{DataReport, DirectoryError, holds_counts, read_data_dir};
 pub use error::StartError;
 pub use limiter::{CheckError, Limiter, LimiterOptions};
 pub use run::{Node, NodeOptions};

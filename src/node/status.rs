@@ -12,6 +12,9 @@ use crate::protocol::admin::{Inspected, InspectedLimit, PolicyLine, Status};
 use crate::protocol::client::Target;
 use crate::protocol::error::WireError;
 
+/// Most characters that the status tells of what is wrong with the policy file.
+const FILE_ERROR_MAX: usize = 1000;
+
 impl Engine {
     /// The state of one key.
     pub(super) fn inspect(&self, target: &Target<'_>) -> Result<Inspected, WireError> {
@@ -95,6 +98,7 @@ impl Engine {
         let cluster = self.cluster.get();
         let forwarded = cluster.map(|cluster| cluster.forwarder.counts());
         let forwarded = forwarded.unwrap_or_default();
+        let file = cluster.map(|cluster| cluster.file_state());
         let uptime = clock::mono_now().since(self.about.started).as_millis();
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -128,10 +132,14 @@ impl Engine {
                 of(Durability::Process),
                 of(Durability::Fsync),
             ],
-            policy_file_differs: cluster.is_some_and(|it| it.file_state() == FileState::Differs),
+            policy_file_differs: file == Some(FileState::Differs),
             not_owner: forwarded.not_owner,
             sealed_out: forwarded.sealed_out,
             peers_refused: cluster.map_or(0, |cluster| cluster.view().refused),
+            policy_file_error: match file {
+                Some(FileState::Broken(why)) => why.chars().take(FILE_ERROR_MAX).collect(),
+                Some(FileState::Same | FileState::Differs) | None => String::new(),
+            },
         }
     }
 }

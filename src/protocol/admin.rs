@@ -302,4 +302,7 @@ pub struct Status {
     /// What other nodes said or claimed that was refused: strangers, wrong roles, forged senders,
     /// messages that cannot be.
     pub peers_refused: u64,
+    /// Why the node's policy file cannot be used, so that an earlier set stays in force; empty if it
+    /// can be.
+    pub policy_file_error: String,
 }

@@ -350,7 +350,7 @@ async fn a_damaged_block_is_mended_by_the_first_start_and_frees_no_permit() {
     });
     for start in 0..6 {
         let mut node = home.start();
-        let log = node.log().whole();
+        let log = node.log().so_far();
         let told = log.contains("cannot be read");
         assert_eq!(told, start == 0, "start {start}: {log}");
         let client = client(&home, &node).await;

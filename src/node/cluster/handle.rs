@@ -159,6 +159,11 @@ impl Cluster {
                     "the policy file differs from the set that is in force in the cluster; \
                      `ratelimitctl policy diff` shows it, `policy apply` puts it in force"
                 ),
+                PolicyEffect::TellFile(FileState::Broken(why)) => tracing::error!(
+                    %why,
+                    "the policy file cannot be used; the stored set stays in force until the file \
+                     can be"
+                ),
                 PolicyEffect::TellFile(FileState::Same) => {
                     tracing::info!("the policy file says what is in force in the cluster");
                 }

@@ -17,6 +17,6 @@ mod pull;
 mod talk;
 mod view;
 
-pub(crate) use birth::{Membership, Part, birth, set_of};
+pub(crate) use birth::{Membership, Part, PolicyText, birth, set_of};
 pub(crate) use handle::Cluster;
 pub(crate) use view::{owner, ring};

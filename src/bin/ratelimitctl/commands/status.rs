@@ -215,7 +215,13 @@ impl Shown {
             (0, keys) => page.tone(Tone::Bad, &format!("{} keys", number(keys))),
             (left, _) => page.tone(Tone::Bad, &format!("all keys, for {}", time(left))),
         };
-        let file = if status.policy_file_differs {
+        let file = if !status.policy_file_error.is_empty() {
+            let why = status.policy_file_error.replace('\n', " ");
+            page.tone(
+                Tone::Bad,
+                &format!("cannot be used, an earlier set is in force: {why}"),
+            )
+        } else if status.policy_file_differs {
             page.tone(
                 Tone::Bad,
                 "differs from the set in force; see `policy diff`",
