@@ -21,6 +21,17 @@ use crate::protocol::client::ResponseBody;
 use crate::protocol::error::WireError;
 use crate::types::{NodeId, Slot};
 
+/// What became of connections that a call was sent on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Lost {
+    /// None was lost.
+    Never,
+    /// At least one was.
+    Yes,
+    /// Two were found dead: all may be.
+    Restarted,
+}
+
 /// See the module.
 #[derive(Debug, Clone)]
 pub(super) struct Attempt {
@@ -38,9 +49,7 @@ pub(super) struct Attempt {
     /// When the call began.
     began: Duration,
     sends_left: u8,
-    lost: bool,
-    /// Two connections in a row were found dead.
-    restarted: bool,
+    lost: Lost,
     redirected: bool,
 }
 
@@ -57,8 +66,7 @@ impl Attempt {
             queued_at: now,
             began: now,
             sends_left: sends,
-            lost: false,
-            restarted: false,
+            lost: Lost::Never,
             redirected: false,
         }
     }
@@ -100,18 +108,25 @@ impl Attempt {
     /// `heard`: when something last came over the connection that was lost.
     fn resend(&mut self, node: NodeId, heard: Duration) -> bool {
         let was_dead = heard < self.began;
-        if self.lost && was_dead && !self.restarted && self.sends_left > 0 {
-            self.restarted = true;
-        } else {
-            self.sends_left = self.sends_left.saturating_sub(1);
-        }
-        self.lost = true;
-        self.doubt = Some(Doubt {
-            node: Some(node).filter(|_| !self.restarted),
-            since: if self.restarted {
-                self.began
-            } else {
-                self.queued_at
+        self.lost = match self.lost {
+            Lost::Yes if was_dead && self.sends_left > 0 => Lost::Restarted,
+            lost => {
+                self.sends_left = self.sends_left.saturating_sub(1);
+                if lost == Lost::Restarted {
+                    lost
+                } else {
+                    Lost::Yes
+                }
+            }
+        };
+        self.doubt = Some(match self.lost {
+            Lost::Restarted => Doubt {
+                node: None,
+                since: self.began,
+            },
+            Lost::Never | Lost::Yes => Doubt {
+                node: Some(node),
+                since: self.queued_at,
             },
         });
         self.insist = false;
@@ -145,7 +160,7 @@ impl Attempt {
 
     /// The error of a call of which an earlier sending may have been counted.
     pub(super) fn told(&self, error: CheckError) -> CheckError {
-        if !self.lost || !error.is_unavailable() || error.maybe_counted() {
+        if self.lost == Lost::Never || !error.is_unavailable() || error.maybe_counted() {
             return error;
         }
         match error {

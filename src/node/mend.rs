@@ -25,13 +25,13 @@ use crate::types::{Slot, SlotTime, StateId};
 pub(super) struct Mending<'a> {
     pub(super) store: &'a dyn Store,
     pub(super) journal: &'a Journal,
-    pub(super) quarantine: &'a Quarantine,
     pub(super) fence: &'a Fence,
     pub(super) now: SlotTime,
 }
 
 impl Mending<'_> {
-    /// Puts in quarantine what `recovery` could not vouch for, and mends what is damaged.
+    /// Puts in quarantine what `recovery` could not vouch for, and mends what is damaged. Returns the
+    /// quarantine of the whole node.
     ///
     /// # Errors
     /// [`StartError`]: the store could not be written. Nothing was granted meanwhile, and the next
@@ -40,19 +40,20 @@ impl Mending<'_> {
         &self,
         recovery: &Recovery,
         after_power_loss: AfterPowerLoss,
-    ) -> Result<(), StartError> {
+    ) -> Result<Quarantine, StartError> {
+        let quarantine = Quarantine::read(self.store)?;
         if let Some(why) = why_all(recovery, after_power_loss) {
             tracing::error!(
                 why,
                 "counts may be missing; every key is denied until its window has passed"
             );
-            self.quarantine.begin(self.store, self.now)?;
+            quarantine.begin(self.store, self.now)?;
         }
         self.mend_states(recovery)?;
         if recovery.lost_commits.is_some() {
             self.mend_journal(recovery)?;
         }
-        Ok(())
+        Ok(quarantine)
     }
 
     fn mend_states(&self, recovery: &Recovery) -> Result<(), StartError> {

@@ -179,6 +179,8 @@ impl Node {
             .unwrap_or(options.listen);
         let part = options.part(address);
         let birth = birth(&part, options.data_dir.as_deref())?;
+        // Until the stored set is put in force, before anything is served.
+        let none = PolicySet::default();
         let engine = Engine::open(
             &EngineOptions {
                 data_dir: options.data_dir.clone(),
@@ -192,7 +194,7 @@ impl Node {
                 after_power_loss: options.after_power_loss,
                 in_flight_max: u32::try_from(options.max_in_flight).unwrap_or(u32::MAX),
             },
-            policies.unwrap_or(&PolicySet::default()),
+            policies.unwrap_or(&none),
         )?;
         let checkpoints = Checkpoints {
             interval: options.checkpoint_interval,

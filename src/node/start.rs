@@ -12,7 +12,6 @@ use super::journal::{Journal, Recovered};
 use super::mend::Mending;
 use super::peers::ClusterIdentity;
 use super::policies::Policies;
-use super::quarantine::Quarantine;
 use super::slots;
 use super::stamp;
 use super::upkeep::Upkeep;
@@ -112,15 +111,13 @@ impl Engine {
             table: Arc::clone(&table),
             clock,
         };
-        let quarantine = Quarantine::read(&*opened.store)?;
         let mending = Mending {
             store: &*opened.store,
             journal: &journal,
-            quarantine: &quarantine,
             fence: &fence,
             now,
         };
-        mending.judge(&recovery, options.after_power_loss)?;
+        let quarantine = mending.judge(&recovery, options.after_power_loss)?;
         let committer = Committer::start(
             journal,
             Arc::clone(&opened.store),

@@ -142,7 +142,9 @@ fn put_in_force(nodes: &[Node], loaded: Result<Checked<PolicySet>, ConfigError>)
         Err(error) => {
             tracing::error!("policies not reloaded; the old ones stay in force:\n{error}");
             let why = error.to_string();
-            nodes.iter().for_each(|node| node.policies_broken(&why));
+            for node in nodes {
+                node.policies_broken(&why);
+            }
             return;
         }
     };

@@ -89,15 +89,15 @@ impl PolicySets {
     ) -> (Self, Vec<PolicyEffect>) {
         let is_new = stored.is_none();
         let in_force = stored.unwrap_or_else(|| file.at(0));
+        let next = file.at(in_force.version.saturating_add(1));
         let mut sets = Self {
             peers,
             in_force,
-            file: Ok(file.clone()),
+            file: Ok(file),
             told: FileState::Same,
         };
         let follows = peers == Peers::Alone && (is_new || sets.file_state() == FileState::Differs);
         let mut effects = if follows {
-            let next = file.at(sets.in_force.version.saturating_add(1));
             sets.put(next)
         } else {
             vec![PolicyEffect::Enforce(Arc::clone(&sets.in_force.set))]
