@@ -171,12 +171,11 @@ impl Engine {
         }
     }
 
-    /// Ends the quarantines whose longest window has passed: of keys, of slots, and of the node,
-    /// which is forgotten in the store too, so that no window of later brings it back.
+    /// Forgets the quarantines that have ended: that of the node in the store too, so that no window of
+    /// later brings it back.
     pub(super) fn end_quarantines(&self) -> Result<(), StorageFailed> {
         let now = self.now();
-        self.table
-            .end_quarantines(now, self.quarantine.longest_ms());
+        self.table.end_quarantines(now);
         let ended = self.quarantined(now).is_none();
         if ended && self.quarantine.stored_ms.load(Ordering::Acquire) != NEVER {
             let set = self.quarantine.set(&*self.store, NEVER);

@@ -120,7 +120,9 @@ impl Engine {
             commits: self.committer.commits(),
             committed: self.committer.committed(),
             synced: self.committer.synced(),
-            quarantined_keys: table.quarantined,
+            quarantined_keys: self
+                .table
+                .quarantined(self.now(), self.quarantine.longest_ms()),
             quarantine_ms: self.quarantine.left_ms(self.now()),
             storage: self.fence.cause().map_or_else(|| "ok".to_owned(), describe),
             data_dir: self.about.data_dir.clone(),

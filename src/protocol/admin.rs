@@ -277,7 +277,7 @@ pub struct Status {
     pub committed: u64,
     /// Number of the last commit synced to disk.
     pub synced: u64,
-    /// Keys in quarantine.
+    /// Keys in quarantine; a slot all of whose keys are counts as one.
     pub quarantined_keys: u64,
     /// Time left of a quarantine of the whole node; 0 if there is none.
     pub quarantine_ms: u64,

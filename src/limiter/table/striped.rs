@@ -79,8 +79,6 @@ pub(crate) struct Counters {
     pub(crate) denials: u64,
     /// States evicted to disk.
     pub(crate) evictions: u64,
-    /// Keys in quarantine.
-    pub(crate) quarantined: u64,
 }
 
 impl Table {
@@ -201,8 +199,6 @@ impl Table {
             let stripe = stripe.lock();
             counters.grants = counters.grants.saturating_add(stripe.tally.grants);
             counters.denials = counters.denials.saturating_add(stripe.tally.denials);
-            let quarantined = u64::try_from(stripe.quarantine.len()).unwrap_or(u64::MAX);
-            counters.quarantined = counters.quarantined.saturating_add(quarantined);
         }
         counters
     }

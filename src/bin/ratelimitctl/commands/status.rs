@@ -212,7 +212,7 @@ impl Shown {
         );
         let quarantine = match (status.quarantine_ms, status.quarantined_keys) {
             (0, 0) => "nothing".to_owned(),
-            (0, keys) => page.tone(Tone::Bad, &format!("{} keys", number(keys))),
+            (0, keys) => page.tone(Tone::Bad, &format!("{} keys or slots", number(keys))),
             (left, _) => page.tone(Tone::Bad, &format!("all keys, for {}", time(left))),
         };
         let file = if !status.policy_file_error.is_empty() {
