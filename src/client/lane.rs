@@ -315,7 +315,7 @@ impl Lane {
 
 impl State {
     fn is_doubted(&self, doubt: Doubt) -> bool {
-        self.node == doubt.node && self.heard < doubt.since
+        doubt.node.is_none_or(|node| node == self.node) && self.heard < doubt.since
     }
 
     fn may_send(&self) -> bool {
@@ -333,7 +333,8 @@ impl State {
     fn lose_sent(&mut self, wakers: &mut Vec<Waker>) {
         self.pending.clear();
         self.writer = None;
-        self.waiters.end_sent(&Outcome::Lost, wakers);
+        let heard = self.heard;
+        self.waiters.end_sent(&Outcome::Lost { heard }, wakers);
     }
 }
 

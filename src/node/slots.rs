@@ -66,8 +66,7 @@ impl Engine {
         slots: &SlotSet,
     ) -> Result<Vec<(Slot, Position, SlotTime)>, StorageFailed> {
         let now = self.now();
-        let set = self.policies.current();
-        let since = self.quarantine(now, &set);
+        let since = self.quarantined(now);
         for slot in slots.iter() {
             // Whoever gets the state must deny its keys as this node would have.
             if let Some(since) = since {
@@ -144,6 +143,8 @@ impl Engine {
         let prepared = prepared
             .transpose()
             .map_err(|source| InstallError::Rows { slot, source })?;
+        let longest = prepared.as_ref().map_or(0, Prepared::longest_window_ms);
+        self.expect_window(longest)?;
         let installed = if rows.is_some() {
             Installed::new(epoch, epoch, clock, now)
         } else {

@@ -9,6 +9,7 @@
 //! | `boots` | how often a node was started on it (u64 LE) |
 //! | `register/NNNN` | of a slot: who owns it (the ownership's bytes) |
 //! | `slot/NNNN` | of a slot: whose state its rows are (`limiter::installed`) |
+//! | `mending` | 1 while the states are made anew from their copy (`storage::mend`) |
 //! | `journal_floor` | commit number up to which the journal was dropped (u64 LE) |
 
 use std::fmt;

@@ -1,7 +1,7 @@
 //! States that come from the store: at the start, by replay of the journal, and one by one when a
 //! key is asked for that was evicted.
 
-use super::striped::Table;
+use super::striped::{Size, Table};
 use crate::limiter::codec::{CodecError, Decoded, decode_row};
 use crate::limiter::commit_record::{self, Entry, RecordHead};
 use crate::limiter::key_state::{KeyState, Marks};
@@ -166,6 +166,11 @@ impl Table {
         let mut stripe = self.lock(id);
         let since = stripe.cells.time_of(id, now);
         stripe.quarantine.insert(id, since);
+        // What is known of it is not all, and must not be written over the row that says so.
+        let before = Size::of(&stripe);
+        let heap = stripe.remove(id);
+        self.account_heap(heap, 0);
+        self.account(id, &stripe, &before);
     }
 
     pub(super) fn read_row(&self, id: StateId, row: &[u8]) -> Result<ReadRow, LoadError> {
@@ -199,7 +204,7 @@ impl Table {
             state.marks.set(Marks::RESERVED);
             stripe.reservations.insert(id, decoded.reservations);
         }
-        let before = super::striped::Size::of(stripe);
+        let before = Size::of(stripe);
         self.account_heap(0, state.heap_bytes());
         stripe.records.insert(id, state);
         self.account(id, stripe, &before);

@@ -16,6 +16,7 @@ use crate::types::{Epoch, Grant, NodeId, ReservationId, Slot, SlotTime, StateId}
 
 mod cluster;
 mod hand_off;
+pub(super) mod scheduled;
 mod slots;
 
 #[derive(Debug, Clone)]
