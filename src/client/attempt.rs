@@ -4,6 +4,11 @@
 //! counted (it was never sent, or a node said that it is not the owner: once), and once more when
 //! its connection was lost, if that is allowed. From then on it may have been counted, whatever is
 //! answered.
+//!
+//! A client that was idle while a whole cluster restarted finds out one by one that its connections
+//! are dead. So if the second one had been silent since before the call too, that costs no sending,
+//! once, and the third is made on a connection that is known to live. What is lost on the way can
+//! cost a key up to two permits; it never lets more through.
 
 use std::time::Duration;
 
@@ -15,6 +20,17 @@ use super::waiters::Outcome;
 use crate::protocol::client::ResponseBody;
 use crate::protocol::error::WireError;
 use crate::types::{NodeId, Slot};
+
+/// What became of connections that a call was sent on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Lost {
+    /// None was lost.
+    Never,
+    /// At least one was.
+    Yes,
+    /// Two were found dead: all may be.
+    Restarted,
+}
 
 /// See the module.
 #[derive(Debug, Clone)]
@@ -30,8 +46,10 @@ pub(super) struct Attempt {
     /// The deadline as it was given.
     after: Duration,
     queued_at: Duration,
+    /// When the call began.
+    began: Duration,
     sends_left: u8,
-    lost: bool,
+    lost: Lost,
     redirected: bool,
 }
 
@@ -46,8 +64,9 @@ impl Attempt {
             insist: false,
             after,
             queued_at: now,
+            began: now,
             sends_left: sends,
-            lost: false,
+            lost: Lost::Never,
             redirected: false,
         }
     }
@@ -64,7 +83,7 @@ impl Attempt {
     /// Whether it is to be queued again after this outcome on a lane to `node`.
     pub(super) fn again(&mut self, core: &Core, node: NodeId, outcome: &Outcome) -> bool {
         let again = match outcome {
-            Outcome::Lost => self.resend(node),
+            Outcome::Lost { heard } => self.resend(node, *heard),
             Outcome::Unsent | Outcome::Unreachable(_) => {
                 self.insist = false;
                 true
@@ -86,12 +105,29 @@ impl Attempt {
         true
     }
 
-    fn resend(&mut self, node: NodeId) -> bool {
-        self.lost = true;
-        self.sends_left = self.sends_left.saturating_sub(1);
-        self.doubt = Some(Doubt {
-            node,
-            since: self.queued_at,
+    /// `heard`: when something last came over the connection that was lost.
+    fn resend(&mut self, node: NodeId, heard: Duration) -> bool {
+        let was_dead = heard < self.began;
+        self.lost = match self.lost {
+            Lost::Yes if was_dead && self.sends_left > 0 => Lost::Restarted,
+            lost => {
+                self.sends_left = self.sends_left.saturating_sub(1);
+                if lost == Lost::Restarted {
+                    lost
+                } else {
+                    Lost::Yes
+                }
+            }
+        };
+        self.doubt = Some(match self.lost {
+            Lost::Restarted => Doubt {
+                node: None,
+                since: self.began,
+            },
+            Lost::Never | Lost::Yes => Doubt {
+                node: Some(node),
+                since: self.queued_at,
+            },
         });
         self.insist = false;
         self.sends_left > 0
@@ -115,7 +151,7 @@ impl Attempt {
             Outcome::Decided(Err(error)) => Err(error.into()),
             Outcome::TimedOut { sent } => Err(self.timeout(sent)),
             Outcome::Unsent => Err(self.timeout(false)),
-            Outcome::Lost => Err(CheckError::ConnectionLost),
+            Outcome::Lost { .. } => Err(CheckError::ConnectionLost),
             Outcome::Unreachable(error) => Err(CheckError::Unreachable(error)),
             Outcome::Closed => Err(CheckError::Closed),
         };
@@ -124,7 +160,7 @@ impl Attempt {
 
     /// The error of a call of which an earlier sending may have been counted.
     pub(super) fn told(&self, error: CheckError) -> CheckError {
-        if !self.lost || !error.is_unavailable() || error.maybe_counted() {
+        if self.lost == Lost::Never || !error.is_unavailable() || error.maybe_counted() {
             return error;
         }
         match error {

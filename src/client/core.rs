@@ -18,6 +18,7 @@ use super::lane::Lane;
 use super::place::{Place, Shape};
 use super::pool::Known;
 use super::seats::{NODES_MAX, SEEDS};
+use super::stream::Spread;
 use crate::protocol::client::{RequestBody, ResponseBody};
 use crate::protocol::hello::Welcome;
 use crate::types::SLOT_COUNT;
@@ -41,6 +42,8 @@ pub(super) struct Core {
     pub(super) slots: Box<[AtomicU8]>,
     /// Whether any owner is known.
     pub(super) routed: AtomicBool,
+    /// Whether there are several nodes to ask.
+    pub(super) spread: AtomicBool,
     pub(super) secret: Secret,
     pub(super) known: Mutex<Known>,
     pub(super) denials: Denials,
@@ -70,6 +73,7 @@ impl Core {
             places,
             slots: (0..SLOT_COUNT).map(|_| AtomicU8::new(ANYWHERE)).collect(),
             routed: AtomicBool::new(false),
+            spread: AtomicBool::new(false),
             secret: Secret::new(&welcome.key_secret),
             known: Mutex::new(Known::new(welcome.cluster, shape.connections)),
             denials: Denials::new(denials_max),
@@ -86,6 +90,15 @@ impl Core {
     /// Time since the client was made.
     pub(super) fn now(&self) -> Duration {
         self.clock.now()
+    }
+
+    /// Among how many nodes callers take turns.
+    pub(super) fn spread(&self) -> Spread {
+        if self.spread.load(Ordering::Relaxed) {
+            Spread::Several
+        } else {
+            Spread::One
+        }
     }
 
     /// The place of this number.

@@ -39,7 +39,9 @@ impl Health {
 /// good only if it has heard from the node since.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Doubt {
-    pub(super) node: NodeId,
+    /// `None`: connections to two nodes were found dead, so that all may be: the cluster has
+    /// restarted.
+    pub(super) node: Option<NodeId>,
     pub(super) since: Duration,
 }
 

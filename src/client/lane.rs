@@ -185,9 +185,8 @@ impl Lane {
     }
 
     /// Appends the frames that may be sent now to `out`; they count as sent from here on. Says how
-    /// many checks are in them.
+    /// many checks are then on their way.
     pub(super) fn take_work(&self, now: Duration, out: &mut Vec<u8>) -> usize {
-        let mut checks: usize = 0;
         let mut state = self.state.lock();
         let State {
             waiters,
@@ -199,11 +198,10 @@ impl Lane {
         while out.len() < WRITE_BYTES_MAX && may_send(link, queue, pending) {
             let still_waits = |waiter| waiters.mark_sent(waiter);
             if let Some(sent) = queue.pop_frame(now, pending.next_id(), out, still_waits) {
-                checks = checks.saturating_add(sent.checks);
                 pending.add(sent);
             }
         }
-        checks
+        pending.checks()
     }
 
     /// Hands out answers; `wakers` is only room for this call, and empty before and after.
@@ -317,7 +315,7 @@ impl Lane {
 
 impl State {
     fn is_doubted(&self, doubt: Doubt) -> bool {
-        self.node == doubt.node && self.heard < doubt.since
+        doubt.node.is_none_or(|node| node == self.node) && self.heard < doubt.since
     }
 
     fn may_send(&self) -> bool {
@@ -335,7 +333,8 @@ impl State {
     fn lose_sent(&mut self, wakers: &mut Vec<Waker>) {
         self.pending.clear();
         self.writer = None;
-        self.waiters.end_sent(&Outcome::Lost, wakers);
+        let heard = self.heard;
+        self.waiters.end_sent(&Outcome::Lost { heard }, wakers);
     }
 }
 

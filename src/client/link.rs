@@ -196,7 +196,7 @@ impl Link {
             let Some(lane) = core.place(place).lanes_of(n).get(lane) else {
                 return StreamEnd::Finished;
             };
-            write_requests(|| core.now(), lane, &mut send).await
+            write_requests((|| core.now(), || core.spread()), lane, &mut send).await
         });
         let core = Arc::clone(&self.core);
         tasks.spawn(async move {

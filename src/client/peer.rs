@@ -32,7 +32,7 @@ use super::lane::Lane;
 use super::link::told;
 use super::pace::Pace;
 use super::seed::Seed;
-use super::stream::{read_answers, write_requests};
+use super::stream::{Spread, read_answers, write_requests};
 use super::waiters::{Outcome, WaiterId};
 use crate::protocol::client::{Ask, BATCH_MAX, RequestBody, ResponseBody};
 use crate::transport::CloseCode;
@@ -234,7 +234,7 @@ impl Line {
         let now = || self.clock.now();
         let end = tokio::select! {
             // Whichever ends, the stream has.
-            end = write_requests(now, &self.lane, &mut send) => end,
+            end = write_requests((now, || Spread::Several), &self.lane, &mut send) => end,
             end = read_answers(now, &self.lane, &mut receive, session.read) => end,
         };
         self.connection.lock().take();

@@ -178,6 +178,8 @@ impl Core {
         }
         let routed = !known.routes.is_empty();
         self.routed.store(routed, Ordering::Relaxed);
+        let several = known.routes.nodes().len() > 1;
+        self.spread.store(several, Ordering::Relaxed);
     }
 
     /// The places of nodes whose links are to run, or were to.

@@ -29,7 +29,9 @@ pub enum OnUnavailable {
 /// lets more through. Refunds, settlements and everything else are never sent twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum ResendLost {
-    /// Once, on another connection, if there is one before the deadline. The default.
+    /// Once, on another connection, if there is one before the deadline; and if that one turns out
+    /// to be dead too, as after a restart of the whole cluster, on one that is known to live. The
+    /// default.
     #[default]
     Once,
     /// Never: the call ends with [`CheckError::ConnectionLost`].

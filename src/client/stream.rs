@@ -30,9 +30,34 @@ pub(super) enum StreamEnd {
     Write(#[from] WriteError),
 }
 
+/// Among how many nodes the callers of a lane take turns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Spread {
+    /// All ask this lane's.
+    One,
+    /// Others too: whom a caller asks next depends on its next key.
+    Several,
+}
+
+impl Spread {
+    /// Turns of the runtime that a busy writer gives way for, so that checks which are ready a little
+    /// later come along in the same frame; 2 µs each if nothing else is ready.
+    ///
+    /// A packet costs as much as ten checks. Callers of one node become ready together, when one
+    /// frame brings their answers: a third less CPU at 16 callers for one turn. If there are several
+    /// nodes, each frame's callers scatter over all of them, and what was one frame would become
+    /// three: with 47 callers and three nodes, eight turns save a fifth of the CPU of both ends.
+    const fn turns(self) -> usize {
+        match self {
+            Self::One => 1,
+            Self::Several => 8,
+        }
+    }
+}
+
 /// Sends what is queued, until that fails.
 pub(super) async fn write_requests(
-    now: impl Fn() -> Duration,
+    (now, spread): (impl Fn() -> Duration, impl Fn() -> Spread),
     lane: &Lane,
     send: &mut SendStream,
 ) -> StreamEnd {
@@ -41,11 +66,12 @@ pub(super) async fn write_requests(
     loop {
         poll_fn(|cx| lane.poll_work(cx)).await;
         if busy {
-            // Callers that are ready now, and would run next, come along in the same frame: a third
-            // less CPU at 16 callers. One caller alone need not wait the 2 µs that this costs.
-            tokio::task::yield_now().await;
+            for _ in 0..spread().turns() {
+                tokio::task::yield_now().await;
+            }
         }
         out.clear();
+        // One caller alone need not wait.
         busy = lane.take_work(now(), &mut out) > 1;
         if let Err(error) = send.write_all(&out).await {
             return error.into();

@@ -32,7 +32,10 @@ pub(super) enum Outcome {
         sent: bool,
     },
     /// The connection was lost after the request was sent.
-    Lost,
+    Lost {
+        /// When something last came from the node on it.
+        heard: Duration,
+    },
     /// The connection was lost before the request was sent.
     Unsent,
     /// No node could be reached; the request was not sent.

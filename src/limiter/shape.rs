@@ -64,6 +64,12 @@ impl Shape {
         shape
     }
 
+    /// The longest of the windows.
+    pub(crate) fn longest_window_ms(&self) -> u64 {
+        let windows = self.windows.iter().map(|span| span.window_ms);
+        windows.max().unwrap_or(0)
+    }
+
     /// The spans, one a limit.
     pub(crate) fn spans(&self) -> &[Span] {
         let len = self

@@ -1,6 +1,7 @@
 //! Batches of checks and peeks: every policy is found and every key hashed first, so that all
 //! states are on their way from memory before the first is looked at. Each check is decided by
-//! itself; the answers are in the order asked. What is not served here is left to the caller.
+//! itself; the answers are in the order asked. What is not served here is left to the caller, and, if
+//! it wants so, what only the store can tell: to read it would hold up all else that its thread does.
 
 use std::sync::Arc;
 
@@ -19,12 +20,21 @@ const THAWS_MAX: usize = 4;
 
 /// When who is denied since too few replicas can be reached should come back.
 const MAJORITY_RETRY_MS: u64 = 1000;
+/// What to do about a state that is only in the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum OnCold {
+    /// Read it. Blocks.
+    Read,
+    /// Leave it over.
+    LeaveOver,
+}
 
 /// What holds for all decisions of a batch.
 #[derive(Debug)]
 struct Moment {
     now: SlotTime,
     mode: Mode,
+    on_cold: OnCold,
     /// The storage failed: nothing is granted any more.
     fenced: bool,
     /// Since when the whole node is in quarantine.
@@ -43,11 +53,11 @@ impl Moment {
 impl Engine {
     /// Decides `asks` as one batch and appends one answer for each, in order. All states are on
     /// their way from memory before the first is looked at. Returns the places of those whose slots
-    /// are not served here: their answers stand for nothing.
+    /// are not served here, or that are left over as `on_cold` says: their answers stand for nothing.
     pub(super) fn batch(
         &self,
         asks: &[Ask<'_>],
-        mode: Mode,
+        (mode, on_cold): (Mode, OnCold),
         answers: &mut Vec<Answer>,
     ) -> Vec<usize> {
         let carried = self.carried(asks);
@@ -59,7 +69,7 @@ impl Engine {
             Ok(found)
         });
         let found: Vec<_> = found.collect();
-        let moment = self.moment(mode, &set);
+        let moment = self.moment(mode, on_cold);
         let near = |asked| match mode {
             Mode::Count if moment.is_plain() => self.table.check_near(moment.now, asked),
             Mode::Count | Mode::Look => None,
@@ -85,7 +95,7 @@ impl Engine {
         elsewhere
     }
 
-    /// Decides one check of a named policy.
+    /// Decides one check of a named policy; reads the store if need be.
     pub(super) fn one(&self, policy: &str, key: &str, cost: u64) -> Answer {
         let set = self.policies.current();
         let found = set
@@ -93,25 +103,26 @@ impl Engine {
             .and_then(|policy| Ok((self.asked(policy, key, cost)?, policy)));
         match found {
             Ok((asked, policy)) => self
-                .decide(asked, policy, &self.moment(Mode::Count, &set))
+                .decide(asked, policy, &self.moment(Mode::Count, OnCold::Read))
                 .unwrap_or_else(not_here),
             Err(error) => self.refuse(error),
         }
     }
 
     /// What holds for all decisions that are made now.
-    fn moment(&self, mode: Mode, set: &ActiveSet) -> Moment {
+    fn moment(&self, mode: Mode, on_cold: OnCold) -> Moment {
         let now = self.now();
         Moment {
             now,
             mode,
+            on_cold,
             fenced: self.fence.is_closed(),
-            quarantined: self.quarantine(now, set),
+            quarantined: self.quarantined(now),
             thin: self.replication.some_without_majority(),
         }
     }
 
-    /// The answer; `None` if the slot is not served here.
+    /// The answer; `None` if the slot is not served here, or the check is left over.
     fn decide(&self, asked: Asked<'_>, policy: &ActivePolicy, moment: &Moment) -> Option<Answer> {
         if !moment.is_plain() && !self.serves(asked.id.slot()) {
             return None;
@@ -135,8 +146,8 @@ impl Engine {
         self.settle(outcome, asked, policy, moment)
     }
 
-    /// The answer to an outcome, after a look into the store if need be; `None` if the slot is not
-    /// served here.
+    /// The answer to an outcome, after a look into the store if need be and wanted; `None` if the slot
+    /// is not served here, or the check is left over.
     fn settle(
         &self,
         mut outcome: Outcome,
@@ -144,8 +155,11 @@ impl Engine {
         policy: &ActivePolicy,
         moment: &Moment,
     ) -> Option<Answer> {
-        if let Outcome::Cold { .. } = outcome {
-            outcome = self.settle_cold(outcome, asked, moment);
+        if let Outcome::Cold { evictions } = outcome {
+            outcome = match moment.on_cold {
+                OnCold::Read => self.settle_cold(outcome, asked, moment),
+                OnCold::LeaveOver => self.settle_absent(evictions, asked, moment)?,
+            };
         }
         let slot = asked.id.slot();
         (outcome != Outcome::NotServed).then(|| self.answer((slot, outcome), policy, moment.mode))
@@ -170,6 +184,22 @@ impl Engine {
         })
     }
 
+    /// Asks again about a state that the store certainly does not have: most keys of a slot that has
+    /// evicted ones are just new. `None` if the store must be read.
+    fn settle_absent(
+        &self,
+        evictions: u64,
+        mut asked: Asked<'_>,
+        moment: &Moment,
+    ) -> Option<Outcome> {
+        if !self.store.surely_lacks(asked.id) {
+            return None;
+        }
+        asked.absent_at = Some(evictions);
+        let outcome = self.ask(&asked, moment);
+        (!matches!(outcome, Outcome::Cold { .. })).then_some(outcome)
+    }
+
     fn ask(&self, asked: &Asked<'_>, moment: &Moment) -> Outcome {
         match moment.mode {
             Mode::Count => self.table.check(moment.now, asked),
@@ -184,9 +214,7 @@ impl Engine {
             .enumerate()
             .filter_map(|(n, ask)| match &ask.target.policy {
                 PolicyRef::Named(_) => None,
-                PolicyRef::Carried { name, limits } => {
-                    Some((n, self.policies.carried(name, limits, &self.table.shapes)))
-                }
+                PolicyRef::Carried { name, limits } => Some((n, self.carried_policy(name, limits))),
             });
         carried.collect()
     }

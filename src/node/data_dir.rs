@@ -6,6 +6,7 @@ use std::{fs, io};
 
 use crate::limiter::{codec, commit_record};
 use crate::storage::inspect::{self, Inside};
+use crate::storage::layout::is_new;
 use crate::storage::recovery::{BadRecord, Recovery, RecoverySink};
 use crate::types::{SlotTime, StateId};
 
@@ -64,6 +65,11 @@ pub enum DirectoryError {
         /// What RocksDB says.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+}
+
+/// Whether a node has begun to keep anything in a directory.
+pub fn holds_counts(dir: &Path) -> bool {
+    !is_new(dir)
 }
 
 /// Reads and checks all that the data directory `dir` holds, without changing anything in it. A

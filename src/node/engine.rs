@@ -7,7 +7,8 @@ use std::sync::{Arc, OnceLock};
 use super::clock;
 use super::cluster::Cluster;
 use super::journal::Journal;
-use super::policies::{ActivePolicy, ActiveSet, Policies};
+use super::policies::{ActivePolicy, Policies};
+use super::quarantine::Quarantine;
 use super::replication::Replication;
 use super::upkeep::Upkeep;
 use crate::limiter::policy::{Durability, OnFailure};
@@ -41,8 +42,7 @@ pub(crate) struct Engine {
     pub(crate) replication: Arc<Replication>,
     /// The cluster that the node is part of; none for a limiter in process.
     pub(crate) cluster: OnceLock<Arc<Cluster>>,
-    /// Since when all keys are denied, by the node's clock in ms; `u64::MAX`: they are not.
-    pub(super) quarantined_since: AtomicU64,
+    pub(super) quarantine: Quarantine,
     /// The slots' clocks as the store's compactions see them.
     pub(super) slot_clocks: Arc<SlotClocks>,
     /// Held by whoever writes rows of states.
@@ -253,21 +253,6 @@ impl Engine {
             decision: Ok(decision),
             wait: None,
         }
-    }
-
-    /// Since when the whole node is in quarantine; ends it once the longest window has passed.
-    pub(super) fn quarantine(&self, now: SlotTime, set: &ActiveSet) -> Option<SlotTime> {
-        let since = self.quarantined_since.load(Ordering::Acquire);
-        if since == u64::MAX {
-            return None;
-        }
-        let since = SlotTime::from_ms(since);
-        if since.plus_ms(set.longest_window_ms()).plus_ms(1) <= now {
-            self.quarantined_since.store(u64::MAX, Ordering::Release);
-            tracing::info!("the quarantine of all keys has ended: the longest window has passed");
-            return None;
-        }
-        Some(since)
     }
 
     /// Resolves when `wait` holds: here, and on a majority of the replicas of each slot that has

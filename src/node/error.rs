@@ -1,6 +1,7 @@
 //! Why a node does not start.
 
 use crate::limiter::shape::TooManyShapes;
+use crate::storage::fence::StorageFailed;
 use crate::storage::open::OpenError;
 use crate::storage::store::StoreError;
 use crate::transport::{CertError, TransportError};
@@ -19,6 +20,9 @@ pub enum StartError {
     /// The configured policies have more combinations of windows than a node can hold.
     #[error("the policies cannot be put in force")]
     Policies(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The policy file cannot be used, and no policies are stored that the node could start with.
+    #[error("no policies are stored in the data directory; correct the policy file")]
+    NoStoredPolicies,
     /// The credentials are not a node's.
     #[error("the node's certificate cannot be used")]
     Credentials(#[source] CertError),
@@ -73,6 +77,12 @@ impl From<OpenError> for StartError {
 impl From<StoreError> for StartError {
     fn from(error: StoreError) -> Self {
         Self::Storage(Box::new(error))
+    }
+}
+
+impl From<StorageFailed> for StartError {
+    fn from(failed: StorageFailed) -> Self {
+        Self::Storage(Box::new(failed))
     }
 }
 

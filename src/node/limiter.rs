@@ -154,7 +154,7 @@ impl Limiter {
             .map(|(policy, key, cost)| ask(policy, key, *cost))
             .collect();
         let mut answers = Vec::with_capacity(asks.len());
-        Local::decide(&*self.engine, &asks, Mode::Count, &mut answers);
+        Local::decide_reading(&*self.engine, &asks, Mode::Count, &mut answers);
         let wait = answers
             .iter()
             .filter_map(|answer| answer.wait)
@@ -180,7 +180,7 @@ impl Limiter {
     pub fn peek(&self, policy: &str, key: &str, cost: u64) -> Result<Decision, CheckError> {
         let mut answers = Vec::with_capacity(1);
         let asks = [ask(policy, key, cost)];
-        Local::decide(&*self.engine, &asks, Mode::Look, &mut answers);
+        Local::decide_reading(&*self.engine, &asks, Mode::Look, &mut answers);
         let answer = answers.pop().ok_or(CheckError::Unavailable)?;
         answer.decision.map(|decision| decision.decision(cost))
     }
@@ -219,10 +219,7 @@ impl Limiter {
     /// # Errors
     /// [`StartError::Policies`]; the old set stays in force.
     pub fn set_policies(&self, policies: &PolicySet) -> Result<(), StartError> {
-        Ok(self
-            .engine
-            .policies
-            .replace(policies, &self.engine.table.shapes)?)
+        self.engine.put_in_force(policies)
     }
 
     /// Commits and syncs all counts and closes the store. Checks fail from here on.
@@ -241,7 +238,8 @@ impl Limiter {
 
     async fn command(&self, body: RequestBody<'_>) -> Result<ResponseBody, CheckError> {
         // In process all slots are served here.
-        let (response, wait) = self.engine.command(&body).ok_or(CheckError::Unavailable)?;
+        let done = self.engine.carry_out_reading(&body);
+        let (response, wait) = done.ok_or(CheckError::Unavailable)?;
         if let Some(wait) = wait {
             self.kept(wait).await?;
         }

@@ -26,13 +26,17 @@ mod error;
 mod limiter;
 mod links;
 mod replication;
+mod mend;
+mod quarantine;
 mod run;
 
-pub use data_dir::{DataReport, DirectoryError, read_data_dir};
+pub use data_dir::{DataReport, DirectoryError, holds_counts, read_data_dir};
 pub use error::StartError;
 pub use limiter::{CheckError, Limiter, LimiterOptions};
 pub use run::{Node, NodeOptions};
 
+#[cfg(test)]
+mod cold_tests;
 #[cfg(test)]
 mod slots_tests;
 #[cfg(test)]

@@ -8,7 +8,6 @@ use parking_lot::RwLock;
 
 use crate::limiter::policy::{Limit, Limits, Policy, PolicySet, is_policy_name};
 use crate::limiter::shape::{Shape, ShapeId, Shapes, TooManyShapes};
-use crate::protocol::client::PolicyRef;
 use crate::protocol::error::WireError;
 use crate::routing::KeyHasher;
 
@@ -145,12 +144,14 @@ impl Policies {
         Ok(())
     }
 
-    /// The policy that a request brings along, put in force if it is new.
+    /// The policy that a request brings along, put in force if it is new; its longest window in
+    /// milliseconds is told to `expect` before.
     pub(crate) fn carried(
         &self,
         name: &str,
         limits: &[(u64, u64)],
         shapes: &Shapes,
+        expect: impl FnOnce(u64) -> Result<(), WireError>,
     ) -> Result<Arc<ActivePolicy>, WireError> {
         let bad = |reason: &str| WireError::BadRequestLimit {
             name: name.chars().take(64).collect(),
@@ -179,6 +180,7 @@ impl Policies {
                 "a name has 1 to 64 letters, digits, `-`, `_`, `.` or `:`",
             ));
         }
+        expect(limits.longest_window_ms())?;
         let policy = ActivePolicy::new(name, Policy::new(limits), true, &self.hasher, shapes)
             .map_err(|error| bad(&error.to_string()))?;
         let policy = Arc::new(policy);
@@ -194,18 +196,6 @@ impl Policies {
             ..**current
         });
         Ok(policy)
-    }
-
-    /// The policy that a request names or brings along.
-    pub(crate) fn find(
-        &self,
-        policy: &PolicyRef<'_>,
-        shapes: &Shapes,
-    ) -> Result<Arc<ActivePolicy>, WireError> {
-        match policy {
-            PolicyRef::Named(name) => self.current().named(name).cloned(),
-            PolicyRef::Carried { name, limits } => self.carried(name, limits, shapes),
-        }
     }
 
     /// The hasher of keys and names.
@@ -234,18 +224,5 @@ impl ActiveSet {
     /// Most policies at once.
     pub(crate) const fn max_policies(&self) -> usize {
         self.max_policies
-    }
-
-    /// The longest window of any policy, in milliseconds.
-    pub(crate) fn longest_window_ms(&self) -> u64 {
-        let all = self.by_name.values().flat_map(|policy| {
-            let overrides = policy
-                .policy
-                .exact
-                .values()
-                .chain(policy.policy.prefixes.values());
-            overrides.chain([&policy.policy.limits])
-        });
-        all.map(Limits::longest_window_ms).max().unwrap_or(0)
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::runtime::Builder;
 
 use super::clock;
-use super::cluster::{Membership, Part, birth, set_of};
+use super::cluster::{Membership, Part, PolicyText, birth, set_of};
 use super::engine::Engine;
 use super::error::StartError;
 use super::forward::Clustered;
@@ -19,6 +19,7 @@ use crate::config::AfterPowerLoss;
 use crate::limiter::policy::PolicySet;
 use crate::protocol::error::WireError;
 use crate::server::{Bounds, PeerDoor, Server};
+use crate::storage::layout::is_new;
 use crate::transport::endpoint::{ServerSetup, bind};
 use crate::transport::tls::{ClientAuth, Credentials};
 
@@ -146,11 +147,31 @@ pub struct Node {
 }
 
 impl Node {
-    /// Starts a node with `policies` in force; it serves when this returns.
+    /// Starts a node whose policy file says `policies`; it serves when this returns. A node that is
+    /// alone in its cluster puts them in force; in a cluster of several, the stored set is.
     ///
     /// # Errors
     /// [`StartError`]; nothing serves then.
     pub fn start(options: &NodeOptions, policies: &PolicySet) -> Result<Self, StartError> {
+        Self::begin(options, Ok(policies))
+    }
+
+    /// Starts a node whose policy file cannot be used, for the reason `why`, with the set that its
+    /// data directory holds. The log and the status say so, until [`Node::set_policies`].
+    ///
+    /// # Errors
+    /// [`StartError::NoStoredPolicies`] if it holds none, and nothing was changed; or any other.
+    pub fn start_with_stored_policies(
+        options: &NodeOptions,
+        why: &str,
+    ) -> Result<Self, StartError> {
+        if options.data_dir.as_deref().is_none_or(is_new) {
+            return Err(StartError::NoStoredPolicies);
+        }
+        Self::begin(options, Err(why))
+    }
+
+    fn begin(options: &NodeOptions, policies: PolicyText<'_>) -> Result<Self, StartError> {
         let auth = if options.insecure {
             ClientAuth::Optional
         } else {
@@ -171,6 +192,8 @@ impl Node {
             .unwrap_or(options.listen);
         let part = options.part(address);
         let birth = birth(&part, options.data_dir.as_deref())?;
+        // Until the stored set is put in force, before anything is served.
+        let none = PolicySet::default();
         let engine = Engine::open(
             &EngineOptions {
                 data_dir: options.data_dir.clone(),
@@ -184,7 +207,7 @@ impl Node {
                 after_power_loss: options.after_power_loss,
                 in_flight_max: u32::try_from(options.max_in_flight).unwrap_or(u32::MAX),
             },
-            policies,
+            policies.unwrap_or(&none),
         )?;
         let checkpoints = Checkpoints {
             interval: options.checkpoint_interval,
@@ -241,6 +264,18 @@ impl Node {
     /// The address it listens on.
     pub const fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// How many policies are in force.
+    pub fn policy_count(&self) -> usize {
+        self.engine.policies.current().sorted().len()
+    }
+
+    /// Says why the node's policy file cannot be used now: the log and the status tell it. Nothing
+    /// else changes.
+    pub fn policies_broken(&self, why: &str) {
+        let cluster = &self.membership.cluster;
+        cluster.policies(&self.engine, |sets| sets.file_broken(why.into()));
     }
 
     /// Says what the node's policy file holds now. A node that is alone in its cluster puts it in

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
+use super::batch::OnCold;
 use super::cluster::{self, Cluster};
 use super::engine::{Counts, Engine, Mode};
 use super::forward::Local;
@@ -42,16 +43,29 @@ impl Local for Engine {
     }
 
     fn decide(&self, asks: &[Ask<'_>], mode: Mode, answers: &mut Vec<Answer>) -> Vec<usize> {
-        self.batch(asks, mode, answers)
+        self.batch(asks, (mode, OnCold::LeaveOver), answers)
+    }
+
+    fn decide_reading(
+        &self,
+        asks: &[Ask<'_>],
+        mode: Mode,
+        answers: &mut Vec<Answer>,
+    ) -> Vec<usize> {
+        self.batch(asks, (mode, OnCold::Read), answers)
     }
 
     fn without_owner(&self, ask: &Ask<'_>) -> Decided {
-        let policy = self.policies.find(&ask.target.policy, &self.table.shapes)?;
+        let policy = self.find_policy(&ask.target.policy)?;
         self.without_counts(&policy, OWNER_RETRY_MS).decision
     }
 
     fn carry_out(&self, body: &RequestBody<'_>) -> Option<(ResponseBody, Option<Wait>)> {
-        self.command(body)
+        self.command(body, OnCold::LeaveOver)
+    }
+
+    fn carry_out_reading(&self, body: &RequestBody<'_>) -> Option<(ResponseBody, Option<Wait>)> {
+        self.command(body, OnCold::Read)
     }
 
     fn admin(&self, request: &AdminRequest<'_>) -> AdminResponse {
@@ -81,8 +95,12 @@ impl Local for Engine {
 
 impl Engine {
     /// Carries out any request but checks, peeks and routes; `None`, and nothing is done, if its slot
-    /// is not served here.
-    pub(super) fn command(&self, body: &RequestBody<'_>) -> Option<(ResponseBody, Option<Wait>)> {
+    /// is not served here, or it is left over as `on_cold` says.
+    pub(super) fn command(
+        &self,
+        body: &RequestBody<'_>,
+        on_cold: OnCold,
+    ) -> Option<(ResponseBody, Option<Wait>)> {
         let done = match body {
             RequestBody::Refund {
                 target,
@@ -93,20 +111,23 @@ impl Engine {
                     at: SlotTime::from_ms(*at_ms),
                     cost: *cost,
                 };
-                self.change(target, Change::Refund(grant))
+                self.change(target, Change::Refund(grant), on_cold)
                     .map(|(permits, wait)| (ResponseBody::Refunded { permits }, wait))
             }
-            RequestBody::Reserve { ask, ttl_ms } => self.reserve(ask, *ttl_ms),
+            RequestBody::Reserve { ask, ttl_ms } => self.reserve(ask, *ttl_ms, on_cold),
             RequestBody::Settle {
                 target,
                 reservation,
                 actual,
-            } => self.done(target, Change::Settle(ReservationId(*reservation), *actual)),
+            } => {
+                let settle = Change::Settle(ReservationId(*reservation), *actual);
+                self.done(target, settle, on_cold)
+            }
             RequestBody::Cancel {
                 target,
                 reservation,
-            } => self.done(target, Change::Cancel(ReservationId(*reservation))),
-            RequestBody::Reset { target } => self.done(target, Change::Reset),
+            } => self.done(target, Change::Cancel(ReservationId(*reservation)), on_cold),
+            RequestBody::Reset { target } => self.done(target, Change::Reset, on_cold),
             RequestBody::Check(_) | RequestBody::Peek(_) | RequestBody::Routes { .. } => {
                 let reason = "a check is not a command".into();
                 Err(WireError::Malformed { reason }.into())
@@ -114,7 +135,7 @@ impl Engine {
         };
         match done {
             Ok(done) => Some(done),
-            Err(Undone::NotServed) => None,
+            Err(Undone::NotServed | Undone::LeftOver) => None,
             Err(Undone::Refused(error)) => {
                 Counts::add(&self.counts.errors);
                 Some((ResponseBody::Failed(error), None))
@@ -178,15 +199,21 @@ impl Engine {
         &self,
         target: &Target<'_>,
         change: Change,
+        on_cold: OnCold,
     ) -> Result<(ResponseBody, Option<Wait>), Undone> {
-        self.change(target, change)
+        self.change(target, change, on_cold)
             .map(|(_, wait)| (ResponseBody::Done, wait))
     }
 
-    fn change(&self, target: &Target<'_>, change: Change) -> Result<(u64, Option<Wait>), Undone> {
+    fn change(
+        &self,
+        target: &Target<'_>,
+        change: Change,
+        on_cold: OnCold,
+    ) -> Result<(u64, Option<Wait>), Undone> {
         self.served(target.key)?;
         self.fence.check().map_err(|_| WireError::StorageFailed)?;
-        let policy = self.policies.find(&target.policy, &self.table.shapes)?;
+        let policy = self.find_policy(&target.policy)?;
         let mut asked = self.asked(&policy, target.key, 0)?;
         for _ in 0..TRIES_MAX {
             let now = self.now();
@@ -196,15 +223,20 @@ impl Engine {
                     let wait = ticket.map(|ticket| Self::wait_for(ticket, &policy, slot));
                     return Ok((permits, wait));
                 }
-                Err(error) => self.recover_change(error, &mut asked, now)?,
+                Err(error) => self.recover_change(error, &mut asked, (now, on_cold))?,
             }
         }
         Err(self.no_room().into())
     }
 
-    fn reserve(&self, ask: &Ask<'_>, ttl_ms: u64) -> Result<(ResponseBody, Option<Wait>), Undone> {
+    fn reserve(
+        &self,
+        ask: &Ask<'_>,
+        ttl_ms: u64,
+        on_cold: OnCold,
+    ) -> Result<(ResponseBody, Option<Wait>), Undone> {
         self.served(ask.target.key)?;
-        let policy = self.policies.find(&ask.target.policy, &self.table.shapes)?;
+        let policy = self.find_policy(&ask.target.policy)?;
         let mut asked = self.asked(&policy, ask.target.key, ask.cost)?;
         if self.fence.is_closed() && policy.policy.on_failure != OnFailure::Allow {
             return Err(WireError::StorageFailed.into());
@@ -223,13 +255,13 @@ impl Engine {
                 match self.table.reserve(now, &asked, reserve) {
                     Ok(Outcome::Cold { evictions }) => {
                         let error = ChangeError::Cold { evictions };
-                        self.recover_change(error, &mut asked, now)?;
+                        self.recover_change(error, &mut asked, (now, on_cold))?;
                         continue;
                     }
                     Ok(Outcome::NotServed) => return Err(Undone::NotServed),
                     Ok(outcome) => self.answer((asked.id.slot(), outcome), &policy, Mode::Count),
                     Err(error) => {
-                        self.recover_change(error, &mut asked, now)?;
+                        self.recover_change(error, &mut asked, (now, on_cold))?;
                         continue;
                     }
                 }
@@ -250,20 +282,24 @@ impl Engine {
 
     /// Time left of the whole node's quarantine for the asked key.
     fn quarantine_left(&self, asked: &Asked<'_>, now: SlotTime) -> Option<u64> {
-        let since = self.quarantine(now, &self.policies.current())?;
+        let since = self.quarantined(now)?;
         let left_ms = crate::limiter::table::quarantine_left_ms(since, asked.limits, now);
         (left_ms > 0).then_some(left_ms)
     }
 
-    /// Brings a cold state back so that a change can be tried again; other errors are the answer.
+    /// Brings a cold state back so that a change can be tried again, or leaves the change over; other
+    /// errors are the answer.
     pub(super) fn recover_change(
         &self,
         error: ChangeError,
         asked: &mut Asked<'_>,
-        now: SlotTime,
+        (now, on_cold): (SlotTime, OnCold),
     ) -> Result<(), Undone> {
         match error {
             ChangeError::Cold { evictions } => {
+                if on_cold == OnCold::LeaveOver {
+                    return Err(Undone::LeftOver);
+                }
                 asked.absent_at = self
                     .thaw(asked.id, evictions, now)
                     .map_err(|_| self.no_room())?;
@@ -305,6 +341,8 @@ impl Engine {
 pub(super) enum Undone {
     /// Its slot is not served here.
     NotServed,
+    /// Its state must be read from the store.
+    LeftOver,
     /// For this reason.
     Refused(WireError),
 }
@@ -312,7 +350,7 @@ pub(super) enum Undone {
 impl From<Undone> for WireError {
     fn from(undone: Undone) -> Self {
         match undone {
-            Undone::NotServed => Self::Unavailable,
+            Undone::NotServed | Undone::LeftOver => Self::Unavailable,
             Undone::Refused(error) => error,
         }
     }

@@ -70,8 +70,7 @@ impl Engine {
         slots: &SlotSet,
     ) -> Result<Vec<(Slot, Position, SlotTime)>, StorageFailed> {
         let now = self.now();
-        let set = self.policies.current();
-        let since = self.quarantine(now, &set);
+        let since = self.quarantined(now);
         for slot in slots.iter() {
             // Whoever gets the state must deny its keys as this node would have.
             if let Some(since) = since {
@@ -152,6 +151,8 @@ impl Engine {
             .transpose()
             .map_err(|source| InstallError::Rows { slot, source })?;
         let at = Position { epoch, n };
+        let longest = prepared.as_ref().map_or(0, Prepared::longest_window_ms);
+        self.expect_window(longest)?;
         let installed = if rows.is_some() {
             self.table.mark(at, at, clock, now)
         } else {

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::engine::Engine;
@@ -13,6 +12,7 @@ use super::start::{Birth, EngineOptions};
 use crate::config::AfterPowerLoss;
 use crate::limiter::policy::{Durability, Limit, Policy, PolicySet};
 use crate::limiter::transfer::{Row, Staging};
+use crate::node::forward::Local as _;
 use crate::protocol::client::{Ask, PolicyRef, Target, WireSource};
 use crate::protocol::error::WireError;
 use crate::server::Mode;
@@ -20,7 +20,7 @@ use crate::types::{Epoch, Slot, SlotSet, SlotTime, StateId};
 
 const KEYS: usize = 40;
 
-fn policies(durability: Durability) -> PolicySet {
+pub(super) fn policies(durability: Durability) -> PolicySet {
     let limit: Limit = "3/hour".parse().unwrap();
     let mut policy = Policy::new(limit);
     policy.durability = durability;
@@ -30,6 +30,11 @@ fn policies(durability: Durability) -> PolicySet {
 }
 
 fn open(dir: &Path, durability: Durability) -> Arc<Engine> {
+    open_with(dir, &policies(durability))
+}
+
+/// An engine on `dir` with these policies in force.
+pub(super) fn open_with(dir: &Path, policies: &PolicySet) -> Arc<Engine> {
     let mut options = EngineOptions {
         data_dir: Some(dir.to_owned()),
         create: true,
@@ -41,18 +46,18 @@ fn open(dir: &Path, durability: Durability) -> Arc<Engine> {
         in_flight_max: 0,
         birth: Birth::Alone,
     };
-    match Engine::open(&options, &policies(durability)) {
+    match Engine::open(&options, policies) {
         // It was moved from or to, so it is a cluster's: nothing is served until that is decided.
         Err(StartError::OfCluster) => {
             options.birth = Birth::Founder;
-            Engine::open(&options, &policies(durability)).unwrap()
+            Engine::open(&options, policies).unwrap()
         }
         opened => opened.unwrap(),
     }
 }
 
 /// What each key is answered: allowed or not, or the error.
-fn check_all(engine: &Engine) -> Vec<Result<bool, WireError>> {
+pub(super) fn check_all(engine: &Engine) -> Vec<Result<bool, WireError>> {
     let keys: Vec<String> = (0..KEYS).map(|n| format!("key-{n}")).collect();
     let asks = keys.iter().map(|key| Ask {
         target: Target {
@@ -63,7 +68,7 @@ fn check_all(engine: &Engine) -> Vec<Result<bool, WireError>> {
     });
     let asks: Vec<_> = asks.collect();
     let mut answers = Vec::new();
-    engine.batch(&asks, Mode::Count, &mut answers);
+    engine.decide_reading(&asks, Mode::Count, &mut answers);
     let allowed = answers.into_iter().map(|answer| {
         let decision = answer.decision?;
         Ok(decision.allowed && decision.source == WireSource::Owner)
@@ -235,9 +240,8 @@ async fn a_slot_that_nobody_has_denies_its_keys() {
 async fn a_nodes_quarantine_goes_with_its_slots() {
     let dir = tempfile::tempdir().unwrap();
     let engine = open(dir.path(), Durability::Process);
-    engine
-        .quarantined_since
-        .store(engine.now().as_ms(), Ordering::Release);
+    let (store, now) = (&*engine.store, engine.now());
+    engine.quarantine.begin(store, now).unwrap();
     let slot = Slot::new(9).unwrap();
     let mut export = engine.table.begin_export([slot].into_iter().collect());
     engine.freeze(export.slots()).await.unwrap();

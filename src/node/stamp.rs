@@ -11,9 +11,6 @@ use crate::types::{MonoTime, SlotTime};
 /// Name of the meta value.
 const NAME: &str = "clock";
 
-/// Name of the meta value that says since when the whole node is in quarantine.
-pub(super) const QUARANTINE: &str = "quarantined_since";
-
 /// Stores what all clocks show now.
 pub(super) fn put(engine: &Engine) -> Result<(), StorageFailed> {
     let now = clock::start_clocks();

@@ -2,7 +2,6 @@
 //! in quarantine what it cannot vouch for.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -11,6 +10,7 @@ use super::engine::{About, Counts, Engine};
 use super::error::StartError;
 use super::incomplete::Held;
 use super::journal::{Journal, Recovered};
+use super::mend::Mending;
 use super::peers::ClusterIdentity;
 use super::policies::Policies;
 use super::replication::Replication;
@@ -111,14 +111,20 @@ impl Engine {
         let now = clock.read(clock::mono_now());
         let held = Held::by(&registers, &table);
         let incomplete = held.incomplete(&*opened.store, &recovery)?;
-        let found = (&recovery, &held);
-        let quarantined_since = quarantine(options, &*opened.store, &table, found, now)?;
         let replication = Arc::new(Replication::new(opened.identity.node));
         let journal = Journal {
             table: Arc::clone(&table),
             clock,
             replication: Arc::clone(&replication),
         };
+        let mending = Mending {
+            store: &*opened.store,
+            journal: &journal,
+            fence: &fence,
+            held: &held,
+            now,
+        };
+        let quarantine = mending.judge(&recovery, options.after_power_loss)?;
         let committer = Committer::start(
             journal,
             Arc::clone(&opened.store),
@@ -127,7 +133,6 @@ impl Engine {
             options.sync_interval,
         )?;
         let policies = Policies::new(KeyHasher::new(&opened.identity.key_secret));
-        policies.replace(set, &table.shapes)?;
         let about = about(options, &opened);
         let engine = Arc::new(Self {
             table,
@@ -141,12 +146,14 @@ impl Engine {
             about,
             replication,
             cluster: OnceLock::new(),
-            quarantined_since: AtomicU64::new(quarantined_since),
+            quarantine,
             slot_clocks: opened.slot_clocks,
             row_turn: RowTurn::default(),
             found_registers: registers,
             incomplete,
         });
+        engine.put_in_force(set)?;
+        engine.end_quarantines()?;
         if let Birth::Alone = options.birth {
             engine.serve_alone();
         }
@@ -241,55 +248,4 @@ fn open_store(options: &EngineOptions) -> Result<Opened, StartError> {
         boots,
         slot_clocks,
     })
-}
-
-/// Puts in quarantine what recovery cannot vouch for; since when all keys are, or `u64::MAX`.
-fn quarantine(
-    options: &EngineOptions,
-    store: &dyn Store,
-    table: &Table,
-    (recovery, held): (&Recovery, &Held),
-    now: SlotTime,
-) -> Result<u64, StartError> {
-    for &id in &recovery.bad_rows {
-        table.quarantine(id, now);
-        tracing::error!(state = %id, "the stored state is damaged; its key is denied for one window");
-    }
-    let stored = store.meta(stamp::QUARANTINE)?;
-    let stored = stored
-        .and_then(|value| value.first_chunk().copied())
-        .map(u64::from_le_bytes);
-    let why = if let Some(lost) = &recovery.lost_commits {
-        Some(lost.to_string())
-    } else if recovery.unreadable.is_some() {
-        Some("part of the stored states cannot be read".to_owned())
-    } else if recovery.may_have_lost_power() {
-        tracing::warn!(
-            after_power_loss = ?options.after_power_loss,
-            "the machine restarted and this node had not been stopped: up to the last second's \
-             grants of policies with durability `process` may be missing"
-        );
-        let quarantines = options.after_power_loss == AfterPowerLoss::Quarantine;
-        quarantines.then(|| "the machine may have lost power".to_owned())
-    } else {
-        None
-    };
-    held.resume_quarantine(store, table, now)?;
-    let Some(why) = why else {
-        return Ok(stored.unwrap_or(u64::MAX));
-    };
-    if held.quarantine_alone(store, table, now)? {
-        tracing::error!(
-            why,
-            "counts may be missing; every key of a slot that no other node holds is denied until its \
-             window has passed"
-        );
-        return Ok(stored.unwrap_or(u64::MAX));
-    }
-    tracing::error!(
-        why,
-        "counts may be missing; every key is denied until its window has passed"
-    );
-    store.put_meta(stamp::QUARANTINE, &now.as_ms().to_le_bytes())?;
-    Ok(now.as_ms())
 }

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
+use super::batch::OnCold;
 use super::clock;
 use super::engine::Engine;
 use super::policy_sets::rule::FileState;
@@ -11,16 +12,19 @@ use crate::protocol::admin::{Inspected, InspectedLimit, PolicyLine, Status};
 use crate::protocol::client::Target;
 use crate::protocol::error::WireError;
 
+/// Most characters that the status tells of what is wrong with the policy file.
+const FILE_ERROR_MAX: usize = 1000;
+
 impl Engine {
     /// The state of one key.
     pub(super) fn inspect(&self, target: &Target<'_>) -> Result<Inspected, WireError> {
-        let policy = self.policies.find(&target.policy, &self.table.shapes)?;
+        let policy = self.find_policy(&target.policy)?;
         let mut asked = self.asked(&policy, target.key, 0)?;
         let seen = loop {
             let now = self.now();
             match self.table.inspect(now, &asked) {
                 Ok(seen) => break seen,
-                Err(error) => self.recover_change(error, &mut asked, now)?,
+                Err(error) => self.recover_change(error, &mut asked, (now, OnCold::Read))?,
             }
         };
         let Seen {
@@ -51,7 +55,7 @@ impl Engine {
                 .iter()
                 .map(|open| (open.id.0, open.grant.cost, open.expires_at.ms_since(now)))
                 .collect(),
-            quarantine_ms: quarantine_ms.max(self.node_quarantine_ms()),
+            quarantine_ms: quarantine_ms.max(self.quarantine.left_ms(self.now())),
         })
     }
 
@@ -94,6 +98,7 @@ impl Engine {
         let cluster = self.cluster.get();
         let forwarded = cluster.map(|cluster| cluster.forwarder.counts());
         let forwarded = forwarded.unwrap_or_default();
+        let file = cluster.map(|cluster| cluster.file_state());
         let uptime = clock::mono_now().since(self.about.started).as_millis();
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -115,8 +120,10 @@ impl Engine {
             commits: self.committer.commits(),
             committed: self.committer.committed(),
             synced: self.committer.synced(),
-            quarantined_keys: table.quarantined,
-            quarantine_ms: self.node_quarantine_ms(),
+            quarantined_keys: self
+                .table
+                .quarantined(self.now(), self.quarantine.longest_ms()),
+            quarantine_ms: self.quarantine.left_ms(self.now()),
             storage: self.fence.cause().map_or_else(|| "ok".to_owned(), describe),
             data_dir: self.about.data_dir.clone(),
             connections: load(&self.counts.connections),
@@ -127,21 +134,15 @@ impl Engine {
                 of(Durability::Process),
                 of(Durability::Fsync),
             ],
-            policy_file_differs: cluster.is_some_and(|it| it.file_state() == FileState::Differs),
+            policy_file_differs: file == Some(FileState::Differs),
             not_owner: forwarded.not_owner,
             sealed_out: forwarded.sealed_out,
             peers_refused: cluster.map_or(0, |cluster| cluster.view().refused),
+            policy_file_error: match file {
+                Some(FileState::Broken(why)) => why.chars().take(FILE_ERROR_MAX).collect(),
+                Some(FileState::Same | FileState::Differs) | None => String::new(),
+            },
         }
-    }
-
-    fn node_quarantine_ms(&self) -> u64 {
-        let (set, now) = (self.policies.current(), self.now());
-        self.quarantine(now, &set).map_or(0, |since| {
-            since
-                .plus_ms(set.longest_window_ms())
-                .plus_ms(1)
-                .ms_since(now)
-        })
     }
 }
 

@@ -115,7 +115,7 @@ fn run(engine: &Engine, checkpoints: Checkpoints) {
         if !engine.about.keeps || engine.fence.is_closed() {
             continue;
         }
-        if stamp::put(engine).is_err() {
+        if stamp::put(engine).is_err() || engine.end_quarantines().is_err() {
             continue;
         }
         let bytes = engine.committer.bytes();

@@ -279,7 +279,7 @@ pub struct Status {
     pub committed: u64,
     /// Number of the last commit synced to disk.
     pub synced: u64,
-    /// Keys in quarantine.
+    /// Keys in quarantine; a slot all of whose keys are counts as one.
     pub quarantined_keys: u64,
     /// Time left of a quarantine of the whole node; 0 if there is none.
     pub quarantine_ms: u64,
@@ -304,4 +304,7 @@ pub struct Status {
     /// What other nodes said or claimed that was refused: strangers, wrong roles, forged senders,
     /// messages that cannot be.
     pub peers_refused: u64,
+    /// Why the node's policy file cannot be used, so that an earlier set stays in force; empty if it
+    /// can be.
+    pub policy_file_error: String,
 }

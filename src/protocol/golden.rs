@@ -296,7 +296,8 @@ fn admin_answers_keep_their_bytes() {
         ),
         (
             AdminResponse::Status(Box::new(status())),
-            "2b0000000305302e312e30016e0102030405060708090a0b0c0d0e0f10111213026f6b0164141516171819011f2021",
+            "2d0000000305302e312e30016e0102030405060708090a0b0c0d0e0f10111213026f6b0164141516171819011f2021\
+             0165",
         ),
         (
             AdminResponse::Failed(WireError::Unavailable),
@@ -342,5 +343,6 @@ fn status() -> Status {
         not_owner: 31,
         sealed_out: 32,
         peers_refused: 33,
+        policy_file_error: "e".to_owned(),
     }
 }

@@ -144,6 +144,7 @@ fn look_inside(
             slot_count: 0,
             founder: false,
         },
+        slot_clocks: Arc::default(),
     });
     let value = |name| store.meta(name).ok().flatten();
     let mut bad_meta = Vec::new();

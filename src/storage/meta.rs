@@ -10,6 +10,7 @@
 //! | `register/NNNN` | of a slot: who owns it (the ownership's bytes) |
 //! | `slot/NNNN` | of a slot: whose state its rows are (`limiter::installed`) |
 //! | `positions` | how far all slots were at the last checkpoint (`limiter::positions`) |
+//! | `mending` | 1 while the states are made anew from their copy (`storage::mend`) |
 //! | `journal_floor` | commit number up to which the journal was dropped (u64 LE) |
 
 use std::fmt;

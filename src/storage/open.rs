@@ -193,6 +193,7 @@ impl RocksStore {
             lock: Some(lock),
             found,
             identity: options.newborn,
+            slot_clocks: Arc::clone(&options.slot_clocks),
         });
         store.be_born_or_wake(path, creates, options)
     }
@@ -228,12 +229,14 @@ impl RocksStore {
             let found = format.ok_or_else(|| unreadable(meta::FORMAT))?;
             self.upgrade(path, found)?;
         }
+        self.finish_mending().map_err(of_store)?;
         let identity = self.meta(meta::IDENTITY).map_err(of_store)?;
         let identity = identity.as_deref().and_then(Identity::decode);
         let boots = self.meta(meta::BOOTS).map_err(of_store)?;
         let boots = boots.and_then(|bytes| Some(u64::from_le_bytes(bytes.try_into().ok()?)));
-        let boots = boots.ok_or_else(|| unreadable(meta::BOOTS))?;
-        let boots = boots.saturating_add(1);
+        let boots = boots
+            .ok_or_else(|| unreadable(meta::BOOTS))?
+            .saturating_add(1);
         self.put_meta(meta::BOOTS, &boots.to_le_bytes())
             .map_err(of_store)?;
         self.wake(
@@ -319,10 +322,8 @@ fn mend_logs(layout: &Layout) -> io::Result<()> {
 
 fn sync_dir(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()?;
-    match path.parent() {
-        Some(parent) if parent != Path::new("") => File::open(parent)?.sync_all(),
-        Some(_) | None => Ok(()),
-    }
+    let parent = path.parent().filter(|parent| *parent != Path::new(""));
+    parent.map_or(Ok(()), |parent| File::open(parent)?.sync_all())
 }
 
 fn of_io(path: &Path, error: io::Error) -> OpenError {

@@ -53,6 +53,8 @@ pub(crate) struct Recovery {
     pub(crate) unreadable: Option<(Option<StateId>, Option<StateId>)>,
     /// Acknowledged changes of any state may be missing, and why; the first reason found.
     pub(crate) lost_commits: Option<Lost>,
+    /// Part of the journal cannot be read at all.
+    pub(crate) journal_is_broken: bool,
     /// The last process did not close the store; unsynced commits are kept if the machine went on
     /// running.
     pub(crate) unclean: bool,
@@ -136,6 +138,7 @@ pub(crate) fn recover<S: Store + ?Sized>(
         bad_rows: Vec::new(),
         unreadable: None,
         lost_commits: None,
+        journal_is_broken: false,
         unclean: !found.created && found.mark.is_none_or(|mark| !mark.clean),
         rebooted: found.mark.is_some_and(|mark| mark.boot != found.boot),
     };
@@ -216,6 +219,7 @@ impl Recovery {
             chain = Some(number);
         })?;
         if let Scan::Broken { after, .. } = scan {
+            self.journal_is_broken = true;
             self.lose(Lost::Unreadable {
                 after: after.unwrap_or(floor),
             });

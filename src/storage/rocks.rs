@@ -6,16 +6,18 @@
 
 use std::fmt;
 use std::fs::File;
+use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
-use rocksdb::{ColumnFamily, DB, ErrorKind, WriteBatch, WriteOptions};
+use rocksdb::{ColumnFamily, DB, ErrorKind, Options, WriteBatch, WriteOptions};
 
-use super::meta::{self, FORMAT_VERSION, Identity};
+use super::meta::{self, Identity};
 use super::rocks_slots::Slots;
 use super::scan::scan;
 use super::settings::{JOURNAL, META, STATE};
 use super::store::{Found, Operation, Scan, SlotInstall, StateRow, Store, StoreError};
 use super::watermark::{Mark, Watermark};
+use crate::limiter::SlotClocks;
 use crate::types::{BootCounter, Slot, SlotSet, StateId};
 
 /// The store of a node: one directory, one process.
@@ -27,11 +29,16 @@ pub(crate) struct RocksStore {
     boots: BootCounter,
 }
 
-struct OpenDb {
-    db: DB,
+pub(super) struct OpenDb {
+    pub(super) db: DB,
     /// Absent if the database is open for reading only. Locked by the sync thread only, but for
     /// opening and closing.
     watermark: Option<Mutex<Watermark>>,
+    /// Of families that were made since it was opened: RocksDB calls into them until it is closed
+    /// (fields drop in order).
+    pub(super) made_with: Vec<Options>,
+    /// By which expired rows are dropped.
+    pub(super) slot_clocks: Arc<SlotClocks>,
     /// Keeps other processes out; freed after the database is closed (fields drop in order).
     _lock: Option<File>,
 }
@@ -44,6 +51,7 @@ pub(super) struct Parts {
     pub(super) lock: Option<File>,
     pub(super) found: Found,
     pub(super) identity: Identity,
+    pub(super) slot_clocks: Arc<SlotClocks>,
 }
 
 impl RocksStore {
@@ -51,6 +59,8 @@ impl RocksStore {
         let open = OpenDb {
             db: parts.db,
             watermark: parts.watermark.map(Mutex::new),
+            made_with: Vec::new(),
+            slot_clocks: parts.slot_clocks,
             _lock: parts.lock,
         };
         Self {
@@ -80,70 +90,19 @@ impl RocksStore {
         self.boots = boots;
     }
 
-    /// Whether the database holds nothing at all: its creation was interrupted.
-    pub(super) fn is_blank(&self) -> Result<bool, StoreError> {
-        self.with(|open| {
-            for name in [META, JOURNAL, STATE] {
-                let mut rows = open.db.raw_iterator_cf(open.family(name)?);
-                rows.seek_to_first();
-                rows.status()
-                    .map_err(|error| of_rocks(Operation::Read, error))?;
-                if rows.valid() {
-                    return Ok(false);
-                }
-            }
-            Ok(true)
-        })
-    }
-
-    /// Visits the names of all meta values, and whether each can be read.
-    pub(super) fn scan_meta(
-        &self,
-        visit: &mut dyn FnMut(&str, bool),
-    ) -> Result<Scan<()>, StoreError> {
-        self.with(|open| {
-            let mut rows = open.db.raw_iterator_cf(open.family(META)?);
-            rows.seek_to_first();
-            while let Some((name, stored)) = rows.item() {
-                let name = String::from_utf8_lossy(name);
-                visit(&name, meta::unwrap(&name, stored).is_some());
-                rows.next();
-            }
-            Ok(match rows.status() {
-                Ok(()) => Scan::Whole,
-                Err(_) => Scan::Broken {
-                    after: None,
-                    before: None,
-                },
-            })
-        })
-    }
-
-    /// Writes who the node is, all or nothing.
-    pub(super) fn put_birth(&self, newborn: &Identity) -> Result<(), StoreError> {
-        self.with(|open| {
-            let family = open.family(META)?;
-            let mut batch = WriteBatch::default();
-            let values: [(&str, Vec<u8>); 3] = [
-                (meta::FORMAT, FORMAT_VERSION.to_le_bytes().to_vec()),
-                (meta::IDENTITY, newborn.encode()),
-                (meta::BOOTS, 0_u64.to_le_bytes().to_vec()),
-            ];
-            for (name, value) in values {
-                batch.put_cf(family, name, meta::wrap(name, &value));
-            }
-            let failed = |error| of_rocks(Operation::PutMeta, error);
-            open.db.write_opt(batch, &synced()).map_err(failed)?;
-            // Into a file at once, so that no damage to a log takes the identity with it.
-            open.db.flush_cf(family).map_err(failed)
-        })
-    }
-
-    fn with<T>(
+    pub(super) fn with<T>(
         &self,
         call: impl FnOnce(&OpenDb) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         call(self.open.read().as_ref().ok_or(StoreError::Closed)?)
+    }
+
+    /// As `with`, while nobody else uses the database.
+    pub(super) fn with_mut<T>(
+        &self,
+        call: impl FnOnce(&mut OpenDb) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        call(self.open.write().as_mut().ok_or(StoreError::Closed)?)
     }
 
     /// The writes of an installation without its sync.
@@ -165,7 +124,7 @@ impl RocksStore {
 }
 
 impl OpenDb {
-    fn family(&self, name: &'static str) -> Result<&ColumnFamily, StoreError> {
+    pub(super) fn family(&self, name: &'static str) -> Result<&ColumnFamily, StoreError> {
         // All three are opened with the database, so this is never `None`.
         self.db.cf_handle(name).ok_or(StoreError::Closed)
     }
@@ -239,6 +198,15 @@ impl Store for RocksStore {
             let row = open.db.get_cf(open.family(STATE)?, id.to_bytes());
             row.map_err(|error| of_rocks(Operation::Read, error))
         })
+    }
+
+    fn surely_lacks(&self, id: StateId) -> bool {
+        let looked = self.with(|open| {
+            let may_exist = open.db.key_may_exist_cf(open.family(STATE)?, id.to_bytes());
+            Ok(!may_exist)
+        });
+        // Closed: whoever reads it is told.
+        looked.unwrap_or(false)
     }
 
     fn put_registers(&self, registers: &[(Slot, Vec<u8>)]) -> Result<(), StoreError> {
@@ -319,6 +287,14 @@ impl Store for RocksStore {
         }
     }
 
+    fn mend_states(&self, rows: &[StateRow]) -> Result<(), StoreError> {
+        self.rewrite_states(rows)
+    }
+
+    fn mend_journal(&self) -> Result<(), StoreError> {
+        self.rewrite_journal()
+    }
+
     fn put_mark(&self, synced: u64, clean: bool) -> Result<(), StoreError> {
         let boot = self.found.boot;
         self.with(|open| {
@@ -343,7 +319,7 @@ impl Store for RocksStore {
     }
 }
 
-fn state_id(key: &[u8]) -> Option<StateId> {
+pub(super) fn state_id(key: &[u8]) -> Option<StateId> {
     key.try_into().ok().map(StateId::from_bytes)
 }
 

@@ -78,19 +78,33 @@ pub(super) fn column_families(
     others: &[String],
 ) -> Vec<ColumnFamilyDescriptor> {
     let cache = Cache::new_lru_cache(CACHE_BYTES);
-    let mut state = column_family(&cache);
-    state.set_compaction_filter("expired-states", drop_expired(clocks));
-    state.set_periodic_compaction_seconds(COMPACTED_AFTER_S);
     let mut families = vec![
         ColumnFamilyDescriptor::new(META, column_family(&cache)),
         ColumnFamilyDescriptor::new(JOURNAL, column_family(&cache)),
-        ColumnFamilyDescriptor::new(STATE, state),
+        ColumnFamilyDescriptor::new(STATE, state_family(&cache, clocks)),
     ];
     let unknown = others
         .iter()
         .filter(|name| ![META, JOURNAL, STATE, "default"].contains(&name.as_str()));
     families.extend(unknown.map(|name| ColumnFamilyDescriptor::new(name, Options::default())));
     families
+}
+
+/// The settings of state rows alone.
+pub(super) fn states(clocks: Arc<SlotClocks>) -> Options {
+    state_family(&Cache::new_lru_cache(CACHE_BYTES), clocks)
+}
+
+/// The settings of commit records alone.
+pub(super) fn journal() -> Options {
+    column_family(&Cache::new_lru_cache(CACHE_BYTES))
+}
+
+fn state_family(cache: &Cache, clocks: Arc<SlotClocks>) -> Options {
+    let mut state = column_family(cache);
+    state.set_compaction_filter("expired-states", drop_expired(clocks));
+    state.set_periodic_compaction_seconds(COMPACTED_AFTER_S);
+    state
 }
 
 fn column_family(cache: &Cache) -> Options {

@@ -57,6 +57,9 @@ pub(crate) trait Store: Send + Sync + 'static {
     /// are unknown.
     fn state(&self, id: StateId) -> Result<Option<Vec<u8>>, StoreError>;
 
+    /// Whether there is certainly no row of a state, as far as can be told without reading from disk.
+    fn surely_lacks(&self, id: StateId) -> bool;
+
     /// Puts the registers of slots; when this returns they survive power loss.
     fn put_registers(&self, registers: &[(Slot, Vec<u8>)]) -> Result<(), StoreError>;
 
@@ -112,6 +115,14 @@ pub(crate) trait Store: Send + Sync + 'static {
 
     /// The highest number that [`Store::drop_journal`] was called with; 0 if it never was.
     fn journal_floor(&self) -> Result<u64, StoreError>;
+
+    /// Puts `rows`, and writes all states that can be read anew, so that damage to the others is gone;
+    /// when this returns it survives power loss. Nothing else may write meanwhile.
+    fn mend_states(&self, rows: &[StateRow]) -> Result<(), StoreError>;
+
+    /// Has the journal begin anew, so that damage to it is gone. No record may be needed any more:
+    /// [`Store::drop_journal`] was called with the last number. Nothing else may write meanwhile.
+    fn mend_journal(&self) -> Result<(), StoreError>;
 
     /// Puts the watermark (see [`super::watermark`]) with the boot id of now.
     fn put_mark(&self, synced: u64, clean: bool) -> Result<(), StoreError>;
@@ -203,6 +214,8 @@ pub(crate) enum Operation {
     DropJournal,
     /// Putting the watermark.
     PutMark,
+    /// Writing damaged files anew.
+    Mend,
 }
 
 impl fmt::Display for Operation {
@@ -216,6 +229,7 @@ impl fmt::Display for Operation {
             Self::ReplaceSlots => "replacing the states of slots",
             Self::DropJournal => "dropping the journal behind a checkpoint",
             Self::PutMark => "writing the watermark",
+            Self::Mend => "writing damaged files anew",
         })
     }
 }

@@ -11,6 +11,7 @@ mod concurrency;
 mod crash;
 mod damage;
 mod disk;
+mod evicted;
 mod reload;
 mod remembered;
 mod shutdown;

@@ -122,6 +122,38 @@ async fn a_bad_file_keeps_the_old_policies_and_says_where_it_is_wrong() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_bad_file_at_a_restart_leaves_the_stored_policies_in_force_and_is_told() {
+    let home = Home::new(&policy("5/hour"));
+    let mut node = home.start();
+    assert_eq!(
+        ask(&client(&home, &node).await, "user-7").await,
+        (5, 4, true)
+    );
+    node.stop();
+    write(&home, "[policy.api]\nlimit = \"9/fortnight\"\n");
+    let node = home.start();
+    let line = node.log().line("policy file cannot be used").unwrap();
+    for said in ["\"ERROR\"", "limits.toml:2:", "fortnight"] {
+        assert!(line.contains(said), "`{said}` is not said: {line}");
+    }
+    let client = client(&home, &node).await;
+    assert_eq!(ask(&client, "user-7").await, (5, 3, true));
+    let told = || async { home.admin(&node).await.status().await.unwrap() };
+    let status = told().await;
+    assert!(
+        status.policy_file_error.contains("fortnight") && !status.policy_file_differs,
+        "{status:?}"
+    );
+    said_after(&node, "policies reloaded", || {
+        write(&home, &policy("4/hour"));
+    });
+    assert_eq!(ask(&client, "user-7").await, (4, 1, true));
+    assert_eq!(told().await.policy_file_error, "");
+    said_after(&node, "policies not reloaded", || write(&home, "limit"));
+    assert!(told().await.policy_file_error.contains("limits.toml:1:"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_bad_file_at_the_start_is_an_error_with_its_place() {
     let home = Home::new("[policy.api]\nlimit = \"9/fortnight\"\n");
     let (code, said) = home.refused();
@@ -130,6 +162,7 @@ async fn a_bad_file_at_the_start_is_an_error_with_its_place() {
         said.contains("limits.toml:2:") && said.contains("fortnight"),
         "{said}"
     );
+    assert!(!home.data().exists(), "nothing was made");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]

@@ -7,7 +7,7 @@ use distributed_rate_limiter::config::{
     Checked, ConfigError, Diagnostic, NodeConfig, NodeOverrides, PolicyFile, Watch,
 };
 use distributed_rate_limiter::limiter::policy::PolicySet;
-use distributed_rate_limiter::node::{Node, NodeOptions};
+use distributed_rate_limiter::node::{Node, NodeOptions, StartError, holds_counts};
 use distributed_rate_limiter::telemetry;
 
 use crate::arguments::Serve;
@@ -25,13 +25,16 @@ pub(crate) fn run(arguments: &Serve) -> anyhow::Result<()> {
     telemetry::init(config.log.format, &config.log.level)?;
     warn(&warnings);
     let mut watch = Watch::start(PolicyFile::new(&config.policies));
-    let policies = watch.load()?;
-    warn(&policies.warnings);
+    let policies = match watch.load() {
+        // Nothing is made, no certificates either, where there is nothing to start with.
+        Err(error) if !holds_counts(&config.data_dir) => return Err(error.into()),
+        loaded => loaded,
+    };
     let mut hearing = Hearing::start()?;
-    let node = Node::start(&options(&config)?, &policies.value)?;
+    let node = start(&options(&config)?, policies)?;
     tracing::info!(
         address = %node.address(),
-        policies = policies.value.policies.len(),
+        policies = node.policy_count(),
         version = env!("CARGO_PKG_VERSION"),
         "serving"
     );
@@ -44,6 +47,24 @@ pub(crate) fn run(arguments: &Serve) -> anyhow::Result<()> {
     let nodes = vec![node];
     until_stopped(&nodes, &mut watch, &mut hearing);
     stop(nodes, config.server.drain_timeout, hearing)
+}
+
+/// Starts the node; if its policy file cannot be used, with the policies that it has stored.
+fn start(
+    options: &NodeOptions,
+    policies: Result<Checked<PolicySet>, ConfigError>,
+) -> anyhow::Result<Node> {
+    let error = match policies {
+        Ok(policies) => {
+            warn(&policies.warnings);
+            return Ok(Node::start(options, &policies.value)?);
+        }
+        Err(error) => error,
+    };
+    match Node::start_with_stored_policies(options, &error.to_string()) {
+        Err(StartError::NoStoredPolicies) => Err(error.into()),
+        started => Ok(started?),
+    }
 }
 
 fn overrides(arguments: &Serve) -> NodeOverrides {
@@ -125,6 +146,10 @@ fn put_in_force(nodes: &[Node], loaded: Result<Checked<PolicySet>, ConfigError>)
         Ok(policies) => policies,
         Err(error) => {
             tracing::error!("policies not reloaded; the old ones stay in force:\n{error}");
+            let why = error.to_string();
+            for node in nodes {
+                node.policies_broken(&why);
+            }
             return;
         }
     };

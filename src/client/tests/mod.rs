@@ -15,6 +15,7 @@ mod denying;
 #[cfg(feature = "server")]
 mod losing;
 #[cfg(feature = "server")]
+mod restarting;
 mod routing;
 #[cfg(feature = "server")]
 mod toy;

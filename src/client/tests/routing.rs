@@ -8,14 +8,14 @@ use crate::protocol::hello::Welcome;
 use crate::types::{Grant, KeyError, SlotTime};
 
 /// Two nodes that own half of the slots each, and a client whose seed is the first.
-struct Two {
-    first: Toy,
-    second: Toy,
-    client: Client,
-    peer: Peer,
+pub(super) struct Two {
+    pub(super) first: Toy,
+    pub(super) second: Toy,
+    pub(super) client: Client,
+    pub(super) peer: Peer,
     watch: Watch,
     /// Keys of the first and of the second.
-    keys: [String; 2],
+    pub(super) keys: [String; 2],
 }
 
 impl Two {
@@ -36,7 +36,7 @@ impl Two {
     }
 
     /// The same, once the second is connected too.
-    async fn connected() -> (Self, Peer) {
+    pub(super) async fn connected() -> (Self, Peer) {
         let mut two = Self::start().await;
         let Self {
             client,

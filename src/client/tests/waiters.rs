@@ -11,6 +11,9 @@ use crate::client::waiters::{Outcome, WaiterId, Waiters};
 use crate::protocol::error::WireError;
 
 const SOON: Duration = Duration::from_millis(10);
+const LOST: Outcome = Outcome::Lost {
+    heard: Duration::ZERO,
+};
 const LATER: Duration = Duration::from_millis(20);
 
 #[derive(Default)]
@@ -37,7 +40,7 @@ fn an_answer_wakes_its_caller_once_and_frees_the_place() {
     let id = waiters.enter(SOON, Some(waker)).unwrap();
     assert!(waiters.mark_sent(id));
     waiters.end(id, Outcome::Misfit).unwrap().wake();
-    assert!(waiters.end(id, Outcome::Lost).is_none(), "ended already");
+    assert!(waiters.end(id, LOST).is_none(), "ended already");
     assert_eq!(count.0.load(Ordering::Relaxed), 1);
     assert!(matches!(outcome(&mut waiters, id), Some(Outcome::Misfit)));
     assert!(waiters.enter(SOON, None).is_some(), "the place is free");
@@ -93,8 +96,11 @@ fn a_lost_connection_ends_what_was_sent_and_keeps_what_was_not() {
     let queued = waiters.enter(SOON, None).unwrap();
     let sent = waiters.enter(SOON, None).unwrap();
     waiters.mark_sent(sent);
-    waiters.end_sent(&Outcome::Lost, &mut Vec::new());
-    assert!(matches!(outcome(&mut waiters, sent), Some(Outcome::Lost)));
+    waiters.end_sent(&LOST, &mut Vec::new());
+    assert!(matches!(
+        outcome(&mut waiters, sent),
+        Some(Outcome::Lost { .. })
+    ));
     assert!(outcome(&mut waiters, queued).is_none());
     waiters.end_queued(&Outcome::Closed, &mut Vec::new());
     assert!(matches!(
@@ -110,7 +116,7 @@ fn a_detached_place_is_free_when_its_wait_ends_however_it_ends() {
         |waiters, id| drop(waiters.end(id, Outcome::Misfit)),
         |waiters, _| assert_eq!(waiters.expire(SOON, &mut Vec::new()), None),
         |waiters, _| waiters.end_queued(&Outcome::Unsent, &mut Vec::new()),
-        |waiters, _| waiters.end_sent(&Outcome::Lost, &mut Vec::new()),
+        |waiters, _| waiters.end_sent(&LOST, &mut Vec::new()),
     ];
     for (n, end) in ends.into_iter().enumerate() {
         let mut waiters = Waiters::new(1);

@@ -21,6 +21,17 @@ pub(crate) struct Prepared {
     quarantine: Vec<(StateId, SlotTime)>,
 }
 
+impl Prepared {
+    /// The longest window that any of the states was counted in.
+    pub(crate) fn longest_window_ms(&self) -> u64 {
+        let shapes = self.states.iter().map(|(_, _, decoded, _)| decoded.shape);
+        shapes
+            .map(|shape| shape.longest_window_ms())
+            .max()
+            .unwrap_or(0)
+    }
+}
+
 impl Table {
     /// Reads the rows of a slot; those of other slots are left out.
     ///

@@ -2,7 +2,7 @@
 //! key is asked for that was evicted.
 
 use super::stripe::Stripe;
-use super::striped::{Table, stripe_of_slot};
+use super::striped::{Size, Table, stripe_of_slot};
 use crate::limiter::codec::{CodecError, Decoded, decode_row};
 use crate::limiter::commit_record::{self, Entry, Group, RecordHead};
 use crate::limiter::key_state::{KeyState, Marks};
@@ -197,6 +197,11 @@ impl Table {
         let mut stripe = self.lock(id);
         let since = stripe.cells.time_of(id, now);
         stripe.quarantine.insert(id, since);
+        // What is known of it is not all, and must not be written over the row that says so.
+        let before = Size::of(&stripe);
+        let heap = stripe.remove(id);
+        self.account_heap(heap, 0);
+        self.account(id, &stripe, &before);
     }
 
     pub(super) fn read_row(&self, id: StateId, row: &[u8]) -> Result<ReadRow, LoadError> {
@@ -230,7 +235,7 @@ impl Table {
             state.marks.set(Marks::RESERVED);
             stripe.reservations.insert(id, decoded.reservations);
         }
-        let before = super::striped::Size::of(stripe);
+        let before = Size::of(stripe);
         self.account_heap(0, state.heap_bytes());
         stripe.records.insert(id, state);
         self.account(id, stripe, &before);

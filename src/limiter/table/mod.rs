@@ -7,7 +7,7 @@
 //! **The ticket.** A change is made under its stripe's lock, which then marks the stripe in a
 //! bitmap and only then reads the number of the open commit. A commit first raises that number
 //! and only then reads the bitmap. So a change that read the number of a commit is swept by it or
-//! by an earlier one.
+//! by an earlier one. `storage/tests/schedules.rs` runs this very code under `shuttle`.
 //!
 //! **Time.** Each stripe remembers the latest time it was used at and never decides at an earlier
 //! one. So time may be read before the lock is taken, once for a whole batch. Callers tell the
@@ -30,6 +30,7 @@ mod records;
 mod slots;
 mod stripe;
 mod striped;
+mod sync;
 #[cfg(test)]
 mod tests;
 mod upkeep;

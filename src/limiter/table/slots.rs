@@ -6,8 +6,10 @@
 
 use std::sync::atomic::Ordering;
 
-use super::striped::{Table, stripe_of_slot};
+use super::stripe::Stripe;
+use super::striped::{STRIPES, Table, stripe_of_slot};
 use crate::limiter::installed::Installed;
+use crate::limiter::policy::WINDOW_MS_MAX;
 use crate::types::{Epoch, Position, Slot, SlotSet, SlotTime, StateId};
 
 /// The slot is not held, not at this epoch, or was frozen since it was installed.
@@ -146,6 +148,38 @@ impl Table {
     pub(crate) fn quarantine_slot(&self, slot: Slot, since: SlotTime) {
         let whole_slot = StateId::first_of(slot);
         self.lock(whole_slot).quarantine.insert(whole_slot, since);
+    }
+
+    /// Forgets the quarantines that have ended for every window there can be, when the node's clock
+    /// shows `now`. One that another node handed over, or left behind, is of windows that only that
+    /// one knew.
+    pub(crate) fn end_quarantines(&self, now: SlotTime) {
+        for n in 0..STRIPES {
+            let mut stripe = self.lock_nth(n);
+            if stripe.quarantine.is_empty() {
+                continue;
+            }
+            let now = stripe.advance(now);
+            let Stripe {
+                quarantine, cells, ..
+            } = &mut *stripe;
+            quarantine.retain(|id, since| {
+                since.plus_ms(WINDOW_MS_MAX).plus_ms(1) > cells.time_of(*id, now)
+            });
+        }
+    }
+
+    /// Keys and whole slots that are in quarantine for a window of `longest_ms`, when the node's clock
+    /// shows `now`.
+    pub(crate) fn quarantined(&self, now: SlotTime, longest_ms: u64) -> u64 {
+        let of_stripe = |n| {
+            let stripe = self.lock_nth(n);
+            let lasting = stripe.quarantine.iter().filter(|(id, since)| {
+                since.plus_ms(longest_ms).plus_ms(1) > stripe.cells.time_of(**id, now)
+            });
+            u64::try_from(lasting.count()).unwrap_or(u64::MAX)
+        };
+        (0..STRIPES).map(of_stripe).fold(0, u64::saturating_add)
     }
 
     /// The highest counter of an epoch that was held, installed or found in the journal.

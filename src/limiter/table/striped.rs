@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use crossbeam::utils::CachePadded;
-use parking_lot::{Mutex, MutexGuard};
 
 use super::commit::CommitSide;
 use super::pages::HugePages;
 use super::prefetch::prefetch;
 use super::records::home;
 use super::stripe::Stripe;
+use super::sync::{Mutex, MutexGuard, Word};
 use crate::limiter::SlotClocks;
 use crate::limiter::shape::Shapes;
 use crate::types::{NodeId, SLOT_COUNT, Slot, SlotTime, StateId};
@@ -37,9 +37,9 @@ pub(crate) struct Table {
     /// Of each stripe, where its records lie; may be stale, and is for prefetching only.
     hints: Vec<Hint>,
     /// Stripes whose dirty list is not empty; a bit may be set for one whose list is.
-    pub(super) dirty_stripes: [CachePadded<AtomicU64>; STRIPES / 64],
+    pub(super) dirty_stripes: [CachePadded<Word>; STRIPES / 64],
     /// Number of the commit that takes what changes now.
-    pub(super) open_commit: CachePadded<AtomicU64>,
+    pub(super) open_commit: CachePadded<Word>,
     pub(super) commit_side: Mutex<CommitSide>,
     pub(super) huge_pages: Mutex<HugePages>,
     /// Of each slot, when the last of its evicted states stops to count; until then a miss must
@@ -79,8 +79,6 @@ pub(crate) struct Counters {
     pub(crate) denials: u64,
     /// States evicted to disk.
     pub(crate) evictions: u64,
-    /// Keys in quarantine.
-    pub(crate) quarantined: u64,
 }
 
 impl Table {
@@ -97,7 +95,7 @@ impl Table {
             stripes: (0..STRIPES).map(|_| CachePadded::default()).collect(),
             hints: (0..STRIPES).map(|_| Hint::default()).collect(),
             dirty_stripes: Default::default(),
-            open_commit: CachePadded::new(AtomicU64::new(first_commit)),
+            open_commit: CachePadded::new(Word::new(first_commit)),
             commit_side: Mutex::new(CommitSide::default()),
             huge_pages: Mutex::default(),
             evicted_until: (0..slots).map(|_| AtomicU64::new(0)).collect(),
@@ -115,7 +113,7 @@ impl Table {
 
     /// Numbers the next commit, before anything has changed.
     pub(crate) fn start_commits_at(&mut self, number: u64) {
-        *self.open_commit = AtomicU64::new(number);
+        *self.open_commit = Word::new(number);
     }
 
     /// Starts to load the record of `id`.
@@ -201,8 +199,6 @@ impl Table {
             let stripe = stripe.lock();
             counters.grants = counters.grants.saturating_add(stripe.tally.grants);
             counters.denials = counters.denials.saturating_add(stripe.tally.denials);
-            let quarantined = u64::try_from(stripe.quarantine.len()).unwrap_or(u64::MAX);
-            counters.quarantined = counters.quarantined.saturating_add(quarantined);
         }
         counters
     }

@@ -130,6 +130,18 @@ impl Table {
         }
     }
 
+    /// Evicts all that may be; returns how many.
+    #[cfg(test)]
+    pub(crate) fn evict_all(&self, now: SlotTime) -> u64 {
+        let before = self.evictions.load(Ordering::Relaxed);
+        for n in 0..STRIPES {
+            self.make_room_in(n, usize::MAX, false, now);
+        }
+        self.evictions
+            .load(Ordering::Relaxed)
+            .saturating_sub(before)
+    }
+
     fn make_room_in(&self, n: usize, most: usize, spare_recent: bool, now: SlotTime) {
         let mut stripe = self.lock_nth(n);
         stripe.advance(now);

@@ -47,6 +47,9 @@ const START_PATIENCE: Duration = Duration::from_secs(60);
 /// The name of a node's file of policies where only the set is known.
 const POLICY_FILE: &str = "the policies";
 
+/// What a node's policy file says, or why it cannot be used.
+pub(crate) type PolicyText<'a> = Result<&'a PolicySet, &'a str>;
+
 /// What a node is told of its part in the cluster.
 #[derive(Debug, Clone)]
 pub(crate) struct Part<'a> {
@@ -130,7 +133,7 @@ impl Membership {
     pub(crate) fn start(
         engine: &Arc<Engine>,
         part: &Part<'_>,
-        file: &PolicySet,
+        file: PolicyText<'_>,
     ) -> Result<Self, StartError> {
         let (address, seeds) = (part.address()?, part.seeds()?);
         let about = &engine.about;
@@ -391,12 +394,11 @@ fn roster(engine: &Engine) -> Result<Roster, StartError> {
 fn policies(
     engine: &Engine,
     roster: &Roster,
-    file: &PolicySet,
+    file: PolicyText<'_>,
 ) -> Result<(PolicySets, Vec<PolicyEffect>), StartError> {
     let stored = engine.store.meta(META_NAME)?;
     let stored = stored.map(|bytes| VersionedSet::decode(&bytes)).transpose();
     let stored = stored.map_err(|error| StartError::Policies(Box::new(error)))?;
-    let file = set_of(file)?;
     let me = engine.about.node;
     let others = roster.entries().any(|entry| {
         entry.node != me && matches!(entry.standing, Standing::Active | Standing::Draining)
@@ -407,7 +409,11 @@ fn policies(
     } else {
         Peers::Alone
     };
-    Ok(PolicySets::start(peers, stored, file))
+    match (file, stored) {
+        (Ok(file), stored) => Ok(PolicySets::start(peers, stored, set_of(file)?)),
+        (Err(why), Some(stored)) => Ok(PolicySets::start_without_file(peers, stored, why.into())),
+        (Err(_), None) => Err(StartError::NoStoredPolicies),
+    }
 }
 
 /// A set as a file of its own.

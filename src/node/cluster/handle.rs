@@ -141,7 +141,7 @@ impl Cluster {
                     }
                 }
                 PolicyEffect::Enforce(set) => {
-                    let replaced = engine.policies.replace(&set, &engine.table.shapes);
+                    let replaced = engine.put_in_force(&set);
                     match replaced {
                         Ok(()) => {
                             tracing::info!(policies = set.policies.len(), "policies in force");
@@ -158,6 +158,11 @@ impl Cluster {
                 PolicyEffect::TellFile(FileState::Differs) => tracing::warn!(
                     "the policy file differs from the set that is in force in the cluster; \
                      `ratelimitctl policy diff` shows it, `policy apply` puts it in force"
+                ),
+                PolicyEffect::TellFile(FileState::Broken(why)) => tracing::error!(
+                    %why,
+                    "the policy file cannot be used; the stored set stays in force until the file \
+                     can be"
                 ),
                 PolicyEffect::TellFile(FileState::Same) => {
                     tracing::info!("the policy file says what is in force in the cluster");

@@ -332,7 +332,7 @@ impl Pace {
 /// whether it does.
 fn share_quarantine(engine: &Engine, slots: &SlotSet) -> bool {
     let now = engine.now();
-    let Some(since) = engine.quarantine(now, &engine.policies.current()) else {
+    let Some(since) = engine.quarantined(now) else {
         return false;
     };
     let ago_ms = now.ms_since(since);

@@ -22,6 +22,6 @@ mod talk;
 mod targets;
 mod view;
 
-pub(crate) use birth::{Membership, Part, birth, set_of};
+pub(crate) use birth::{Membership, Part, PolicyText, birth, set_of};
 pub(crate) use handle::Cluster;
 pub(crate) use view::{owner, ring};

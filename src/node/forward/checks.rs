@@ -240,8 +240,10 @@ impl<L: Local> Clustered<L> {
             if let Route::Proxy(_) = self.forwarder.route(slot) {
                 return self.sort_again(&batch, leg);
             }
-            if let Some(settled) = self.decide_here(&batch, leg).await {
-                return settled;
+            match self.decide_here(&batch, leg).await {
+                Ok(Some(settled)) => return settled,
+                Ok(None) => {}
+                Err(error) => return decided(batch.all(&error)),
             }
             tokio::select! {
                 // Both arms are cancel safe.
@@ -256,14 +258,21 @@ impl<L: Local> Clustered<L> {
     }
 
     /// Decides a batch by the local limiter; `None` if that serves none of it.
-    async fn decide_here(self: &Arc<Self>, batch: &Batch, leg: Leg) -> Option<Settled> {
+    async fn decide_here(
+        self: &Arc<Self>,
+        batch: &Batch,
+        leg: Leg,
+    ) -> Result<Option<Settled>, WireError> {
         let mut answers = Vec::new();
-        let late = {
+        let mut late = {
             let asks = batch.asks();
             self.local.decide(&asks, batch.mode, &mut answers)
         };
         if late.len() >= batch.len() {
-            return None;
+            (answers, late) = self.decide_reading(batch).await?;
+        }
+        if late.len() >= batch.len() {
+            return Ok(None);
         }
         let waits = answers.iter().enumerate();
         let wait = waits
@@ -288,7 +297,7 @@ impl<L: Local> Clustered<L> {
                 let is_lost = |wait| self.local.is_lost(wait);
                 (place, answer.released(&kept, is_lost))
             }));
-        Some(settled)
+        Ok(Some(settled))
     }
 }
 

@@ -5,6 +5,8 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
+
 use super::forwarder::Forwarder;
 use super::local::Local;
 use crate::protocol::admin::{AdminRequest, AdminResponse};
@@ -14,17 +16,27 @@ use crate::protocol::hello::Welcome;
 use crate::routing::router::Route;
 use crate::server::{Answer, Carried, Kept, Mode, Postponed, Service, Settled, Task, Via, Wait};
 
+/// Most batches whose states are read from the store at once, by a thread each: as many as a disk
+/// serves well. What waits for its turn is bounded by what a stream may have in flight.
+const READS_MAX: usize = 8;
+
 /// A node's own limiter and the way to those of others.
 #[derive(Debug)]
 pub(crate) struct Clustered<L> {
     pub(super) local: Arc<L>,
     pub(super) forwarder: Arc<Forwarder>,
+    /// Taken while the store is read.
+    pub(super) reads: Semaphore,
 }
 
 impl<L: Local> Clustered<L> {
     /// Decides by `local` what it serves, and passes the rest on.
-    pub(crate) const fn new(local: Arc<L>, forwarder: Arc<Forwarder>) -> Self {
-        Self { local, forwarder }
+    pub(crate) fn new(local: Arc<L>, forwarder: Arc<Forwarder>) -> Self {
+        Self {
+            local,
+            forwarder,
+            reads: Semaphore::new(READS_MAX),
+        }
     }
 }
 

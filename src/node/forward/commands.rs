@@ -168,7 +168,17 @@ impl<L: Local> Clustered<L> {
 
     /// Carries a command out by the local limiter; `None` if that does not serve its slot.
     async fn carry_out_here(&self, command: &Command) -> Option<ResponseBody> {
-        let (body, wait) = self.local.carry_out(&command.body()?)?;
+        let at_once = self.local.carry_out(&command.body()?);
+        let done = if at_once.is_some() {
+            Ok(at_once)
+        } else {
+            let left = command.left();
+            self.carry_out_reading(&command.request, left).await
+        };
+        let (body, wait) = match done {
+            Ok(done) => done?,
+            Err(error) => return Some(failed(error)),
+        };
         let Some(wait) = wait else {
             return Some(body);
         };

@@ -8,6 +8,9 @@
 //! that another node has passed on is never passed on again: it is decided here, waits while its slot
 //! is sealed here, or is told who owns it. So no check makes more than two hops, and one retry.
 //!
+//! A check of a key that is only in the store goes the same way, as far as a thread that reads it
+//! ([`reading`]).
+//!
 //! A check waits for its own owner only: each owner, and each sealed slot, has a task of its own, and
 //! each peer a queue of its own with a bound.
 
@@ -19,6 +22,7 @@ mod forwarder;
 mod local;
 mod pace;
 mod peers;
+mod reading;
 #[cfg(test)]
 mod tests;
 

@@ -4,6 +4,7 @@
 //!   time the file changes, is the next version.
 //! - In a cluster of **several** nodes the stored set is in force on all of them. A file that says
 //!   something else is reported and changes nothing, until it is applied.
+//! - A file that **cannot be used** changes nothing: the set in force stays, at a start the stored one.
 //! - A node that **joins** has no stored set. Its file holds as version 0 until the cluster has told
 //!   its own, which any other version beats.
 //! - Of two sets the one of higher [`VersionedSet::rank`] wins. It is an order on sets alone, so all
@@ -41,12 +42,14 @@ pub(crate) enum PolicyEffect {
 }
 
 /// What the node's file is to the set in force.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum FileState {
     /// It says the same.
     Same,
     /// It says something else, and does not hold.
     Differs,
+    /// It cannot be used, for this reason.
+    Broken(Arc<str>),
 }
 
 /// Why a text is not applied. Nothing has changed.
@@ -71,7 +74,8 @@ pub(crate) enum ApplyError {
 pub(crate) struct PolicySets {
     peers: Peers,
     in_force: VersionedSet,
-    file: VersionedSet,
+    /// Or why it cannot be used.
+    file: Result<VersionedSet, Arc<str>>,
     told: FileState,
 }
 
@@ -85,19 +89,36 @@ impl PolicySets {
     ) -> (Self, Vec<PolicyEffect>) {
         let is_new = stored.is_none();
         let in_force = stored.unwrap_or_else(|| file.at(0));
+        let next = file.at(in_force.version.saturating_add(1));
         let mut sets = Self {
             peers,
             in_force,
-            file,
+            file: Ok(file),
             told: FileState::Same,
         };
         let follows = peers == Peers::Alone && (is_new || sets.file_state() == FileState::Differs);
         let mut effects = if follows {
-            let next = sets.file.at(sets.in_force.version.saturating_add(1));
             sets.put(next)
         } else {
             vec![PolicyEffect::Enforce(Arc::clone(&sets.in_force.set))]
         };
+        effects.extend(sets.tell_file());
+        (sets, effects)
+    }
+
+    /// The same with a file that cannot be used for the reason `why`.
+    pub(crate) fn start_without_file(
+        peers: Peers,
+        stored: VersionedSet,
+        why: Arc<str>,
+    ) -> (Self, Vec<PolicyEffect>) {
+        let mut sets = Self {
+            peers,
+            in_force: stored,
+            file: Err(why),
+            told: FileState::Same,
+        };
+        let mut effects = vec![PolicyEffect::Enforce(Arc::clone(&sets.in_force.set))];
         effects.extend(sets.tell_file());
         (sets, effects)
     }
@@ -109,10 +130,10 @@ impl PolicySets {
 
     /// What the file is to it.
     pub(crate) fn file_state(&self) -> FileState {
-        if self.file.set == self.in_force.set {
-            FileState::Same
-        } else {
-            FileState::Differs
+        match &self.file {
+            Ok(file) if file.set == self.in_force.set => FileState::Same,
+            Ok(_) => FileState::Differs,
+            Err(why) => FileState::Broken(Arc::clone(why)),
         }
     }
 
@@ -121,7 +142,7 @@ impl PolicySets {
     pub(crate) fn peers(&mut self, peers: Peers) -> Vec<PolicyEffect> {
         self.peers = peers;
         if peers == Peers::Alone && self.in_force.version == 0 {
-            let first = self.file.at(1);
+            let first = self.file.as_ref().unwrap_or(&self.in_force).at(1);
             return self.put(first);
         }
         Vec::new()
@@ -129,16 +150,18 @@ impl PolicySets {
 
     /// The file says this now.
     pub(crate) fn file_changed(&mut self, file: VersionedSet) -> Vec<PolicyEffect> {
-        self.file = file;
-        let mut effects = match (self.peers, self.file_state()) {
-            (Peers::Alone, FileState::Differs) => {
-                let next = self.file.at(self.in_force.version.saturating_add(1));
-                self.put(next)
-            }
-            (Peers::Alone, FileState::Same) | (Peers::Several, _) => Vec::new(),
-        };
+        let next = file.at(self.in_force.version.saturating_add(1));
+        self.file = Ok(file);
+        let follows = self.peers == Peers::Alone && self.file_state() == FileState::Differs;
+        let mut effects = if follows { self.put(next) } else { Vec::new() };
         effects.extend(self.tell_file());
         effects
+    }
+
+    /// The file cannot be used now, for this reason.
+    pub(crate) fn file_broken(&mut self, why: Arc<str>) -> Vec<PolicyEffect> {
+        self.file = Err(why);
+        self.tell_file().into_iter().collect()
     }
 
     /// An admin wants the set of this text in force. What says the same as the set in force changes
@@ -199,7 +222,7 @@ impl PolicySets {
     fn tell_file(&mut self) -> Option<PolicyEffect> {
         let state = self.file_state();
         let changed = state != self.told;
-        self.told = state;
+        self.told = state.clone();
         changed.then_some(PolicyEffect::TellFile(state))
     }
 }

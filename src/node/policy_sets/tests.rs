@@ -12,7 +12,7 @@ fn set(version: u64, permits: u64) -> VersionedSet {
 }
 
 /// What effects say, in short: S store, E enforce, A spread to all, D the file differs, F it is the
-/// same; with the version of a set.
+/// same, B it is broken; with the version of a set.
 fn short(effects: &[PolicyEffect]) -> String {
     let one = |effect: &PolicyEffect| match effect {
         PolicyEffect::Store(set) => format!("S{}", set.version),
@@ -20,6 +20,7 @@ fn short(effects: &[PolicyEffect]) -> String {
         PolicyEffect::Spread(set) => format!("A{}", set.version),
         PolicyEffect::TellFile(FileState::Differs) => "D".to_owned(),
         PolicyEffect::TellFile(FileState::Same) => "F".to_owned(),
+        PolicyEffect::TellFile(FileState::Broken(_)) => "B".to_owned(),
     };
     effects.iter().map(one).collect::<Vec<_>>().join(" ")
 }
@@ -123,6 +124,26 @@ fn a_changed_file_is_followed_by_a_node_that_is_alone_and_only_reported_by_other
     assert_eq!(one.in_force(), &set(2, 10));
     assert_eq!(short(&one.file_changed(set(0, 10))), "F");
     assert_eq!(short(&one.file_changed(set(0, 20))), "S3 E A3");
+}
+
+#[test]
+fn a_file_that_cannot_be_used_changes_nothing_until_it_can() {
+    for (peers, mended) in [(Peers::Alone, "S5 E A5 F"), (Peers::Several, "D")] {
+        let (mut sets, done) = PolicySets::start_without_file(peers, set(4, 10), "line 2".into());
+        assert_eq!(short(&done), "E B");
+        assert_eq!(sets.in_force(), &set(4, 10));
+        assert_eq!(sets.file_state(), FileState::Broken("line 2".into()));
+        assert_eq!(short(&sets.file_broken("line 2".into())), "", "told once");
+        assert_eq!(short(&sets.file_broken("line 3".into())), "B");
+        assert_eq!(short(&sets.file_changed(set(0, 20))), mended);
+        assert_eq!(short(&sets.file_broken("line 1".into())), "B");
+        assert_eq!(short(&sets.peers(Peers::Alone)), "");
+    }
+    // What a node began with while it joined holds if all others leave.
+    let (mut joins, _) = PolicySets::start(Peers::Several, None, set(0, 10));
+    assert_eq!(short(&joins.file_broken("line 2".into())), "B");
+    assert_eq!(short(&joins.peers(Peers::Alone)), "S1 E A1");
+    assert_eq!(joins.in_force(), &set(1, 10));
 }
 
 #[test]

@@ -215,6 +215,11 @@ impl Store for MemoryStore {
         self.read(|image| image.states.get(&id).cloned())
     }
 
+    fn surely_lacks(&self, id: StateId) -> bool {
+        self.read(|image| !image.states.contains_key(&id))
+            .unwrap_or(false)
+    }
+
     fn put_registers(&self, registers: &[(Slot, Vec<u8>)]) -> Result<(), StoreError> {
         self.put_values(meta::REGISTER, registers)
     }
@@ -282,6 +287,15 @@ impl Store for MemoryStore {
 
     fn journal_floor(&self) -> Result<u64, StoreError> {
         self.read(|image| image.floor)
+    }
+
+    fn mend_states(&self, rows: &[StateRow]) -> Result<(), StoreError> {
+        self.write(Operation::Mend, Write::States(rows.to_vec()))?;
+        self.sync_as(Operation::Mend)
+    }
+
+    fn mend_journal(&self) -> Result<(), StoreError> {
+        self.sync_as(Operation::Mend)
     }
 
     fn put_mark(&self, synced: u64, clean: bool) -> Result<(), StoreError> {

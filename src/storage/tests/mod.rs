@@ -4,6 +4,7 @@ mod conformance;
 mod damage;
 mod directory;
 mod group_commit;
+mod mending;
 mod opening;
 mod recovering;
 mod replacing;

@@ -1,7 +1,12 @@
 //! Group commit under `shuttle`: many schedules of threads that decide, commit, sync and give up.
 //!
-//! The table, the journal and the sync thread are models; who waits and whose turn it is are the
-//! real [`Tickets`]. A schedule in which somebody waits for ever ends as a deadlock.
+//! The journal and the sync thread are models. The real [`Table`] decides, marks its stripes, gives
+//! out tickets and packs commits, and who waits and whose turn it is are the real [`Tickets`]. A
+//! schedule in which somebody waits for ever ends as a deadlock.
+//!
+//! Each of these changes of the table's order was tried and is found: the ticket read before the
+//! stripe is locked; the ticket read before the stripe is marked; the marks read before the number
+//! is raised; a stripe's mark cleared after it was swept.
 
 use std::future::{Future, poll_fn};
 use std::sync::Arc;
@@ -11,10 +16,23 @@ use shuttle::sync::atomic::{AtomicU64, Ordering};
 use shuttle::sync::{Condvar, Mutex};
 use shuttle::{future, thread};
 
+use crate::limiter::SlotClocks;
+use crate::limiter::commit_record;
+use crate::limiter::policy::{Limit, Limits};
+use crate::limiter::shape::{Shape, ShapeId};
+use crate::limiter::table::{Asked, Capacity, Outcome, Table};
 use crate::storage::fence::StorageFailed;
 use crate::storage::tickets::{Goal, Guarded, Places, Tickets, Turn};
+use crate::types::{Epoch, NodeId, Slot, SlotTime, StateId};
 
-const STRIPES: usize = 2;
+/// All that is decided is decided at this time, so that a state has one bucket.
+const NOW: SlotTime = SlotTime::from_ms(1000);
+
+/// More than is ever asked for.
+const PERMITS: u64 = 1000;
+
+/// Slots of three stripes, two of which share a word of the bitmap.
+const SLOTS: [u16; 3] = [3, 16, 3000];
 
 struct Shuttled<T>(Mutex<T>);
 
@@ -28,11 +46,18 @@ impl<T: Send> Guarded<T> for Shuttled<T> {
     }
 }
 
-/// Changes by their numbers: dirty, then appended, then synced.
+/// A state and its permits, by what a decision counted or a commit wrote.
+type Count = (StateId, u64);
+
+/// Changes are dirty, then appended, then synced.
 struct World {
-    stripes: [Mutex<Vec<u64>>; STRIPES],
-    open_commit: AtomicU64,
-    journal: Mutex<Vec<u64>>,
+    table: Table,
+    limits: Limits,
+    shape: ShapeId,
+    /// What the commits wrote, in order.
+    journal: Mutex<Vec<Count>>,
+    /// The next commit, as far as is known outside of the table.
+    commits: AtomicU64,
     synced: Mutex<usize>,
     tickets: Tickets<Shuttled<Places>>,
     calls: Arc<Calls>,
@@ -73,10 +98,15 @@ impl World {
     fn new(fail_commit: Option<u64>) -> Arc<Self> {
         let calls = Arc::new(Calls::default());
         let ask = Arc::clone(&calls);
+        let limits = Limits::new(vec![Limit::new(PERMITS, 60_000).unwrap()]).unwrap();
+        let table = table();
+        let shape = table.shapes.intern(Shape::of(&limits)).unwrap();
         Arc::new(Self {
-            stripes: std::array::from_fn(|_| Mutex::default()),
-            open_commit: AtomicU64::new(1),
+            table,
+            limits,
+            shape,
             journal: Mutex::default(),
+            commits: AtomicU64::new(1),
             synced: Mutex::default(),
             tickets: Tickets::new(0, Box::new(move || ask.ask())),
             calls,
@@ -84,27 +114,48 @@ impl World {
         })
     }
 
-    /// Marks `change` dirty and takes its ticket, under one lock.
-    fn decide(&self, change: u64) -> u64 {
-        let mut dirty = self.stripes[usize::try_from(change).unwrap() % STRIPES]
-            .lock()
-            .unwrap();
-        dirty.push(change);
-        self.open_commit.load(Ordering::SeqCst)
+    /// Has the table count `change`; the state's count with it, and the ticket.
+    fn decide(&self, change: u64) -> (Count, u64) {
+        let id = state_of(change);
+        let asked = Asked {
+            id,
+            limits: &self.limits,
+            shape: self.shape,
+            cost: 1,
+            journaled: true,
+            absent_at: None,
+        };
+        let outcome = match self.table.check_near(NOW, &asked) {
+            Some(outcome) => outcome,
+            None => self.table.check(NOW, &asked),
+        };
+        let Outcome::Decided {
+            verdict,
+            ticket: Some(ticket),
+            ..
+        } = outcome
+        else {
+            panic!("{outcome:?}");
+        };
+        ((id, PERMITS - verdict.remaining), ticket)
     }
 
     fn commit(&self, turn: Turn<'_, Shuttled<Places>>) -> Result<(), StorageFailed> {
-        let number = self.open_commit.fetch_add(1, Ordering::SeqCst);
         let mut record = Vec::new();
-        for stripe in &self.stripes {
-            record.append(&mut stripe.lock().unwrap());
-        }
-        if self.fail_commit.is_some_and(|first| number >= first) {
+        let taken = self.table.take_commit(NOW, &mut record);
+        self.commits.store(taken.number + 1, Ordering::SeqCst);
+        if self.fail_commit.is_some_and(|first| taken.number >= first) {
             self.tickets.close();
             return Err(StorageFailed);
         }
-        self.journal.lock().unwrap().append(&mut record);
-        turn.end(number, &mut Vec::new());
+        let mut journal = self.journal.lock().unwrap();
+        let read = commit_record::read(&record, |entry| {
+            let permits = entry.state.buckets.iter().flatten();
+            journal.push((entry.id, permits.map(|bucket| bucket.permits).sum()));
+        });
+        drop(journal);
+        assert_eq!(read.unwrap().number, taken.number);
+        turn.end(taken.number, &mut Vec::new());
         Ok(())
     }
 
@@ -125,14 +176,15 @@ impl World {
 
     /// Decides `change`, waits for it, and demands that it is kept once the wait is over.
     async fn check(&self, change: u64, goal: Goal) -> Result<(), StorageFailed> {
-        let ticket = self.decide(change);
+        let ((id, count), ticket) = self.decide(change);
         self.kept(ticket, goal).await?;
         let length = match goal {
             Goal::Committed => usize::MAX,
             Goal::Synced => *self.synced.lock().unwrap(),
         };
         let journal = self.journal.lock().unwrap();
-        let kept = journal.iter().take(length).any(|&kept| kept == change);
+        let mut kept = journal.iter().take(length);
+        let kept = kept.any(|&(of, permits)| of == id && permits >= count);
         assert!(
             kept,
             "answer {change} was released before its change was kept for {goal:?}"
@@ -142,7 +194,7 @@ impl World {
 
     /// Decides `change`, looks at the wait `looks` times, and goes away.
     async fn give_up(&self, change: u64, goal: Goal, looks: usize) {
-        let ticket = self.decide(change);
+        let (_, ticket) = self.decide(change);
         let mut kept = Box::pin(self.kept(ticket, goal));
         for _ in 0..looks {
             let over = poll_fn(|cx| Poll::Ready(kept.as_mut().poll(cx).is_ready())).await;
@@ -152,6 +204,32 @@ impl World {
             future::yield_now().await;
         }
     }
+}
+
+/// A table that serves [`SLOTS`].
+fn table() -> Table {
+    let capacity = Capacity {
+        keys_max: 100,
+        bytes_max: u64::MAX,
+        evicts: true,
+    };
+    let table = Table::new(capacity, 1, NodeId(1), Arc::new(SlotClocks::default()));
+    let epoch = Epoch {
+        counter: 1,
+        node: NodeId(1),
+    };
+    for slot in SLOTS.map(|number| Slot::new(number).unwrap()) {
+        table.hold_since_ever(slot);
+        table.serve_own(slot, epoch);
+    }
+    table
+}
+
+/// The state that a change counts in: two of each three changes have one of their own.
+fn state_of(change: u64) -> StateId {
+    let slot = SLOTS[usize::try_from(change).unwrap() % SLOTS.len()];
+    let first = StateId::first_of(Slot::new(slot).unwrap());
+    StateId(first.0 + u128::from(change % 2))
 }
 
 /// Runs `tasks` on two threads of their own, or more, and the sync thread beside them.
@@ -248,7 +326,7 @@ fn after_a_failed_commit_every_wait_ends() {
             Box::pin(async move {
                 // Either it was kept, which `check` demands, or it failed.
                 let ended = world.check(change, goal).await;
-                assert!(ended.is_ok() || world.open_commit.load(Ordering::SeqCst) > 2);
+                assert!(ended.is_ok() || world.commits.load(Ordering::SeqCst) > 2);
             })
         };
         let tasks = vec![

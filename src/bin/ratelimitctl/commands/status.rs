@@ -212,10 +212,16 @@ impl Shown {
         );
         let quarantine = match (status.quarantine_ms, status.quarantined_keys) {
             (0, 0) => "nothing".to_owned(),
-            (0, keys) => page.tone(Tone::Bad, &format!("{} keys", number(keys))),
+            (0, keys) => page.tone(Tone::Bad, &format!("{} keys or slots", number(keys))),
             (left, _) => page.tone(Tone::Bad, &format!("all keys, for {}", time(left))),
         };
-        let file = if status.policy_file_differs {
+        let file = if !status.policy_file_error.is_empty() {
+            let why = status.policy_file_error.replace('\n', " ");
+            page.tone(
+                Tone::Bad,
+                &format!("cannot be used, an earlier set is in force: {why}"),
+            )
+        } else if status.policy_file_differs {
             page.tone(
                 Tone::Bad,
                 "differs from the set in force; see `policy diff`",

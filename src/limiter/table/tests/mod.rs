@@ -19,6 +19,7 @@ mod follow;
 mod following;
 mod hand_off;
 mod served;
+pub(super) mod scheduled;
 mod slots;
 
 #[derive(Debug, Clone)]

@@ -5,6 +5,7 @@ use super::*;
 use crate::limiter::codec::{decode_row, encode_row};
 use crate::limiter::installed::Installed;
 use crate::limiter::key_state::Marks;
+use crate::limiter::policy::WINDOW_MS_MAX;
 use crate::limiter::transfer::{Staging, StagingError};
 
 fn alone() -> (Table, Limits) {
@@ -89,6 +90,34 @@ fn a_dropped_slot_leaves_nothing_behind() {
     crate::limiter::commit_record::read(&record, |entry| committed.push(entry.id)).unwrap();
     assert_eq!(committed, kept);
     assert_eq!(table.position(slots()[0]), Position::default());
+}
+
+#[test]
+fn a_quarantine_is_forgotten_only_when_no_window_can_be_left() {
+    let (table, _) = alone();
+    let began = SlotTime::from_ms(400);
+    table.quarantine_slot(slots()[0], began);
+    table.quarantine(state_id(1), began);
+    let hour_ms = 3_600_000;
+    let hour_later = began.plus_ms(hour_ms);
+    assert_eq!(table.quarantined(hour_later, hour_ms), 2);
+    assert_eq!(table.quarantined(hour_later.plus_ms(1), hour_ms), 0);
+    table.end_quarantines(began.plus_ms(WINDOW_MS_MAX));
+    assert_eq!(table.quarantined(hour_later, WINDOW_MS_MAX), 2);
+    table.end_quarantines(began.plus_ms(WINDOW_MS_MAX).plus_ms(1));
+    assert!(table.lock(state_id(0)).quarantine.is_empty());
+}
+
+#[test]
+fn what_is_known_of_a_damaged_key_is_never_written_over_its_damage() {
+    let (table, limits) = alone();
+    let now = SlotTime::from_ms(400);
+    table.check(now, &asked(&table, &limits, 4));
+    table.quarantine(state_id(4), now);
+    let (mut cursor, mut rows) = (UnsavedCursor::default(), Vec::new());
+    while table.unsaved(&mut cursor, &mut rows) {}
+    assert_eq!(rows, []);
+    assert_eq!(table.counters().keys, 0);
 }
 
 #[test]

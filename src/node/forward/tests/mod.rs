@@ -3,6 +3,7 @@
 mod checks;
 mod commands;
 mod losing;
+mod reading;
 mod sealed;
 mod toy;
 

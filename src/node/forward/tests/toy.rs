@@ -1,7 +1,9 @@
 //! A limiter that grants everything in the slots that it serves, and remembers what it counted.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
+use crossbeam::channel::{Receiver, Sender, bounded};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
@@ -25,6 +27,20 @@ pub(super) struct Toy {
     released: watch::Sender<bool>,
     /// Slots of which everything is lost.
     pub(super) lost: Mutex<BTreeSet<u16>>,
+    /// Keys whose states must be read first.
+    cold: Mutex<BTreeSet<String>>,
+    gate: Gate,
+}
+
+/// What reading waits for.
+#[derive(Debug)]
+struct Gate(Sender<()>, Receiver<()>);
+
+impl Default for Gate {
+    fn default() -> Self {
+        let (open, opened) = bounded(8);
+        Self(open, opened)
+    }
 }
 
 pub(super) fn welcome() -> Welcome {
@@ -61,6 +77,24 @@ impl Toy {
         self.served.lock().remove(&slot);
     }
 
+    /// From now on the state of `key` must be read first, which [`Toy::let_read`] lets happen.
+    pub(super) fn chill(&self, key: &str) {
+        self.cold.lock().insert(key.to_owned());
+    }
+
+    pub(super) fn let_read(&self) {
+        self.gate.0.send(()).unwrap();
+    }
+
+    /// Reads all states; blocks until it may.
+    fn read(&self) {
+        if !self.cold.lock().is_empty() {
+            let opened = self.gate.1.recv_timeout(Duration::from_secs(30));
+            opened.expect("the thread that would open the gate reads itself");
+            self.cold.lock().clear();
+        }
+    }
+
     pub(super) fn release(&self) {
         self.released.send_replace(true);
     }
@@ -78,7 +112,7 @@ impl Toy {
     }
 
     fn serves(&self, key: &str) -> bool {
-        self.served.lock().contains(&self.slot(key).number())
+        self.served.lock().contains(&self.slot(key).number()) && !self.cold.lock().contains(key)
     }
 
     fn answer(&self, ask: &Ask<'_>, mode: Mode) -> Answer {
@@ -121,6 +155,21 @@ impl Local for Toy {
             }
         }
         late
+    }
+
+    fn decide_reading(
+        &self,
+        asks: &[Ask<'_>],
+        mode: Mode,
+        answers: &mut Vec<Answer>,
+    ) -> Vec<usize> {
+        self.read();
+        self.decide(asks, mode, answers)
+    }
+
+    fn carry_out_reading(&self, body: &RequestBody<'_>) -> Option<(ResponseBody, Option<Wait>)> {
+        self.read();
+        self.carry_out(body)
     }
 
     fn carry_out(&self, body: &RequestBody<'_>) -> Option<(ResponseBody, Option<Wait>)> {
