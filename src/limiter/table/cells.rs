@@ -23,7 +23,7 @@ const STANDS: i64 = i64::MIN;
 #[derive(Debug)]
 pub(super) struct Cells {
     /// All that a check reads: four slots to a cache line.
-    clocks: Box<[Clock; SLOTS]>,
+    clocks: [Clock; SLOTS],
     cold: Box<[Cold; SLOTS]>,
 }
 
@@ -71,7 +71,7 @@ pub(super) struct Removed {
 impl Default for Cells {
     fn default() -> Self {
         Self {
-            clocks: Box::new([Clock::closed(STANDS, SlotTime::ZERO); SLOTS]),
+            clocks: [Clock::closed(STANDS, SlotTime::ZERO); SLOTS],
             cold: Box::default(),
         }
     }
