@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use super::engine::{Engine, Mode, NoRoom, not_here};
+use super::engine::{Engine, Mode, NoRoom, decided, not_here};
 use super::policies::{ActivePolicy, ActiveSet};
 use crate::limiter::policy::OnFailure;
 use crate::limiter::table::{Asked, Outcome, quarantine_left_ms};
@@ -53,31 +53,33 @@ impl Engine {
             self.table.prefetch(found.0.id);
             Ok(found)
         });
-        let found: Vec<_> = found.collect();
+        let found: Vec<Result<_, WireError>> = found.collect();
         let moment = self.moment(mode, &set);
-        let near = |asked| match mode {
-            Mode::Count if moment.is_plain() => self.table.check_near(moment.now, asked),
-            Mode::Count | Mode::Look => None,
-        };
-        let near: Vec<_> = found
-            .iter()
-            .map(|found| near(&found.as_ref().ok()?.0))
-            .collect();
-        let mut elsewhere = Vec::new();
-        for (n, (found, near)) in found.into_iter().zip(near).enumerate() {
-            let answer = match (found, near) {
-                (Ok((asked, policy)), None) => self.decide(asked, policy, &moment),
-                (Ok((asked, policy)), Some(outcome)) => {
-                    self.settle(outcome, asked, policy, &moment)
-                }
-                (Err(error), _) => Some(self.refuse(error)),
+        let first = answers.len();
+        let mut left = Vec::with_capacity(asks.len());
+        for (n, found) in found.iter().enumerate() {
+            let answer = match found {
+                Ok((asked, policy)) => self.decide_near(asked, policy, &moment),
+                Err(error) => Some(self.refuse(error.clone())),
             };
             answers.push(answer.unwrap_or_else(|| {
-                elsewhere.push(n);
+                left.push(n);
                 not_here()
             }));
         }
-        elsewhere
+        left.retain(|&n| {
+            let decided = match found.get(n) {
+                Some(Ok((asked, policy))) => self.decide(asked, policy, &moment),
+                Some(Err(_)) | None => None,
+            };
+            let place = answers.get_mut(first.saturating_add(n));
+            match place.zip(decided) {
+                Some((place, decided)) => *place = decided,
+                None => return true,
+            }
+            false
+        });
+        left
     }
 
     /// Decides one check of a named policy.
@@ -87,9 +89,12 @@ impl Engine {
             .named(policy)
             .and_then(|policy| Ok((self.asked(policy, key, cost)?, policy)));
         match found {
-            Ok((asked, policy)) => self
-                .decide(asked, policy, &self.moment(Mode::Count, &set))
-                .unwrap_or_else(not_here),
+            Ok((asked, policy)) => {
+                self.table.prefetch(asked.id);
+                let moment = self.moment(Mode::Count, &set);
+                self.decide(&asked, policy, &moment)
+                    .unwrap_or_else(not_here)
+            }
             Err(error) => self.refuse(error),
         }
     }
@@ -105,8 +110,25 @@ impl Engine {
         }
     }
 
+    /// The answer, if it takes no more than the state's record.
+    #[inline]
+    fn decide_near(
+        &self,
+        asked: &Asked<'_>,
+        policy: &ActivePolicy,
+        moment: &Moment,
+    ) -> Option<Answer> {
+        match moment.mode {
+            Mode::Count if moment.is_plain() => {
+                let outcome = self.table.check_near(moment.now, asked)?;
+                self.settle(outcome, asked, policy, moment)
+            }
+            Mode::Count | Mode::Look => None,
+        }
+    }
+
     /// The answer; `None` if the slot is not served here.
-    fn decide(&self, asked: Asked<'_>, policy: &ActivePolicy, moment: &Moment) -> Option<Answer> {
+    fn decide(&self, asked: &Asked<'_>, policy: &ActivePolicy, moment: &Moment) -> Option<Answer> {
         if !moment.is_plain() && !self.serves(asked.id.slot()) {
             return None;
         }
@@ -122,23 +144,32 @@ impl Engine {
                 return Some(self.without_counts(policy, left_ms));
             }
         }
-        let outcome = self.ask(&asked, moment);
+        let outcome = self.ask(asked, moment);
         self.settle(outcome, asked, policy, moment)
     }
 
     /// The answer to an outcome, after a look into the store if need be; `None` if the slot is not
     /// served here.
+    #[inline]
     fn settle(
         &self,
-        mut outcome: Outcome,
-        asked: Asked<'_>,
+        outcome: Outcome,
+        asked: &Asked<'_>,
         policy: &ActivePolicy,
         moment: &Moment,
     ) -> Option<Answer> {
-        if let Outcome::Cold { .. } = outcome {
-            outcome = self.settle_cold(outcome, asked, moment);
+        match outcome {
+            Outcome::Decided {
+                verdict,
+                at,
+                ticket,
+            } => Some(decided(verdict, at, ticket, policy, moment.mode)),
+            Outcome::NotServed => None,
+            Outcome::Cold { .. } => self.settle_cold(outcome, *asked, policy, moment),
+            Outcome::CostAboveLimit(_) | Outcome::Quarantined { .. } | Outcome::Full => {
+                Some(self.answer(outcome, policy, moment.mode))
+            }
         }
-        (outcome != Outcome::NotServed).then(|| self.answer(outcome, policy, moment.mode))
     }
 
     fn ask(&self, asked: &Asked<'_>, moment: &Moment) -> Outcome {
@@ -185,20 +216,27 @@ impl Engine {
     }
 
     /// Reads the state of a cold outcome from the store and asks again.
-    fn settle_cold(&self, mut outcome: Outcome, mut asked: Asked<'_>, moment: &Moment) -> Outcome {
+    #[cold]
+    fn settle_cold(
+        &self,
+        mut outcome: Outcome,
+        mut asked: Asked<'_>,
+        policy: &ActivePolicy,
+        moment: &Moment,
+    ) -> Option<Answer> {
         for _ in 0..THAWS_MAX {
             let Outcome::Cold { evictions } = outcome else {
-                return outcome;
+                break;
             };
             asked.absent_at = match self.thaw(asked.id, evictions, moment.now) {
                 Ok(absent_at) => absent_at,
-                Err(NoRoom) => return Outcome::Full,
+                Err(NoRoom) => return Some(self.answer(Outcome::Full, policy, moment.mode)),
             };
             outcome = self.ask(&asked, moment);
         }
         match outcome {
-            Outcome::Cold { .. } => Outcome::Full,
-            settled => settled,
+            Outcome::NotServed => None,
+            settled => Some(self.answer(settled, policy, moment.mode)),
         }
     }
 }
