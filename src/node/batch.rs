@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use super::engine::{Engine, Mode, NoRoom, not_here};
+use super::engine::{Engine, Mode, NoRoom, decided, not_here};
 use super::policies::{ActivePolicy, ActiveSet};
 use crate::limiter::policy::OnFailure;
 use crate::limiter::table::{Asked, Outcome, quarantine_left_ms};
@@ -68,31 +68,33 @@ impl Engine {
             self.table.prefetch(found.0.id);
             Ok(found)
         });
-        let found: Vec<_> = found.collect();
+        let found: Vec<Result<_, WireError>> = found.collect();
         let moment = self.moment(mode, on_cold);
-        let near = |asked| match mode {
-            Mode::Count if moment.is_plain() => self.table.check_near(moment.now, asked),
-            Mode::Count | Mode::Look => None,
-        };
-        let near: Vec<_> = found
-            .iter()
-            .map(|found| near(&found.as_ref().ok()?.0))
-            .collect();
-        let mut elsewhere = Vec::new();
-        for (n, (found, near)) in found.into_iter().zip(near).enumerate() {
-            let answer = match (found, near) {
-                (Ok((asked, policy)), None) => self.decide(asked, policy, &moment),
-                (Ok((asked, policy)), Some(outcome)) => {
-                    self.settle(outcome, asked, policy, &moment)
-                }
-                (Err(error), _) => Some(self.refuse(error)),
+        let first = answers.len();
+        let mut left = Vec::with_capacity(asks.len());
+        for (n, found) in found.iter().enumerate() {
+            let answer = match found {
+                Ok((asked, policy)) => self.decide_near(asked, policy, &moment),
+                Err(error) => Some(self.refuse(error.clone())),
             };
             answers.push(answer.unwrap_or_else(|| {
-                elsewhere.push(n);
+                left.push(n);
                 not_here()
             }));
         }
-        elsewhere
+        left.retain(|&n| {
+            let decided = match found.get(n) {
+                Some(Ok((asked, policy))) => self.decide(asked, policy, &moment),
+                Some(Err(_)) | None => None,
+            };
+            let place = answers.get_mut(first.saturating_add(n));
+            match place.zip(decided) {
+                Some((place, decided)) => *place = decided,
+                None => return true,
+            }
+            false
+        });
+        left
     }
 
     /// Decides one check of a named policy; reads the store if need be.
@@ -102,9 +104,12 @@ impl Engine {
             .named(policy)
             .and_then(|policy| Ok((self.asked(policy, key, cost)?, policy)));
         match found {
-            Ok((asked, policy)) => self
-                .decide(asked, policy, &self.moment(Mode::Count, OnCold::Read))
-                .unwrap_or_else(not_here),
+            Ok((asked, policy)) => {
+                self.table.prefetch(asked.id);
+                let moment = self.moment(Mode::Count, OnCold::Read);
+                self.decide(&asked, policy, &moment)
+                    .unwrap_or_else(not_here)
+            }
             Err(error) => self.refuse(error),
         }
     }
@@ -122,8 +127,25 @@ impl Engine {
         }
     }
 
+    /// The answer, if it takes no more than the state's record.
+    #[inline]
+    fn decide_near(
+        &self,
+        asked: &Asked<'_>,
+        policy: &ActivePolicy,
+        moment: &Moment,
+    ) -> Option<Answer> {
+        match moment.mode {
+            Mode::Count if moment.is_plain() => {
+                let outcome = self.table.check_near(moment.now, asked)?;
+                self.settle(outcome, asked, policy, moment)
+            }
+            Mode::Count | Mode::Look => None,
+        }
+    }
+
     /// The answer; `None` if the slot is not served here, or the check is left over.
-    fn decide(&self, asked: Asked<'_>, policy: &ActivePolicy, moment: &Moment) -> Option<Answer> {
+    fn decide(&self, asked: &Asked<'_>, policy: &ActivePolicy, moment: &Moment) -> Option<Answer> {
         if !moment.is_plain() && !self.serves(asked.id.slot()) {
             return None;
         }
@@ -142,39 +164,45 @@ impl Engine {
         if moment.thin && self.lacks_majority(asked.id.slot()) {
             return self.look(asked, policy, moment);
         }
-        let outcome = self.ask(&asked, moment);
+        let outcome = self.ask(asked, moment);
         self.settle(outcome, asked, policy, moment)
     }
 
     /// The answer to an outcome, after a look into the store if need be and wanted; `None` if the slot
     /// is not served here, or the check is left over.
+    #[inline]
     fn settle(
         &self,
-        mut outcome: Outcome,
-        asked: Asked<'_>,
+        outcome: Outcome,
+        asked: &Asked<'_>,
         policy: &ActivePolicy,
         moment: &Moment,
     ) -> Option<Answer> {
-        if let Outcome::Cold { evictions } = outcome {
-            outcome = match moment.on_cold {
-                OnCold::Read => self.settle_cold(outcome, asked, moment),
-                OnCold::LeaveOver => self.settle_absent(evictions, asked, moment)?,
-            };
-        }
         let slot = asked.id.slot();
-        (outcome != Outcome::NotServed).then(|| self.answer((slot, outcome), policy, moment.mode))
+        match outcome {
+            Outcome::Decided {
+                verdict,
+                at,
+                ticket,
+            } => Some(decided((verdict, at, ticket), policy, slot, moment.mode)),
+            Outcome::NotServed => None,
+            Outcome::Cold { evictions } => self.settle_cold(evictions, *asked, policy, moment),
+            Outcome::CostAboveLimit(_) | Outcome::Quarantined { .. } | Outcome::Full => {
+                Some(self.answer((slot, outcome), policy, moment.mode))
+            }
+        }
     }
 
     /// The answer where nothing may be granted because too few replicas can be reached: what is over
     /// the limit is denied by the counts, and of the rest the policy says what is answered without
     /// them. `None` if the slot is not served here.
-    fn look(&self, asked: Asked<'_>, policy: &ActivePolicy, moment: &Moment) -> Option<Answer> {
+    fn look(&self, asked: &Asked<'_>, policy: &ActivePolicy, moment: &Moment) -> Option<Answer> {
         let looking = Moment {
             mode: Mode::Look,
             ..*moment
         };
         let counts = moment.mode == Mode::Count && asked.cost > 0;
-        let outcome = self.ask(&asked, &looking);
+        let outcome = self.ask(asked, &looking);
         let answer = self.settle(outcome, asked, policy, &looking)?;
         let grants = matches!(&answer.decision, Ok(decision) if decision.allowed);
         Some(if grants && counts {
@@ -241,8 +269,26 @@ impl Engine {
         Ok((self.asked(policy, ask.target.key, ask.cost)?, policy))
     }
 
-    /// Reads the state of a cold outcome from the store and asks again.
-    fn settle_cold(&self, mut outcome: Outcome, mut asked: Asked<'_>, moment: &Moment) -> Outcome {
+    /// The answer about a state that is only in the store, or not even there.
+    #[cold]
+    fn settle_cold(
+        &self,
+        evictions: u64,
+        asked: Asked<'_>,
+        policy: &ActivePolicy,
+        moment: &Moment,
+    ) -> Option<Answer> {
+        let slot = asked.id.slot();
+        let outcome = match moment.on_cold {
+            OnCold::Read => self.read_cold(evictions, asked, moment),
+            OnCold::LeaveOver => self.settle_absent(evictions, asked, moment)?,
+        };
+        (outcome != Outcome::NotServed).then(|| self.answer((slot, outcome), policy, moment.mode))
+    }
+
+    /// Reads a state from the store and asks again.
+    fn read_cold(&self, evictions: u64, mut asked: Asked<'_>, moment: &Moment) -> Outcome {
+        let mut outcome = Outcome::Cold { evictions };
         for _ in 0..THAWS_MAX {
             let Outcome::Cold { evictions } = outcome else {
                 return outcome;

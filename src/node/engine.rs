@@ -13,7 +13,7 @@ use super::replication::Replication;
 use super::upkeep::Upkeep;
 use crate::limiter::policy::{Durability, OnFailure};
 use crate::limiter::table::{Asked, Outcome, Table, Thawed};
-use crate::limiter::{SlotClock, SlotClocks, real_ms};
+use crate::limiter::{SlotClock, SlotClocks, Verdict, real_ms};
 use crate::protocol::client::{WireDecision, WireSource};
 use crate::protocol::error::WireError;
 pub(super) use crate::server::Mode;
@@ -25,7 +25,7 @@ use crate::storage::store::Store;
 use crate::types::{MonoTime, NodeId, Slot, SlotSet, SlotTime, StateId, check_key};
 
 /// When a caller whose key found no room should come back.
-pub(super) const NO_ROOM_RETRY_MS: u32 = 100;
+const NO_ROOM_RETRY_MS: u32 = 100;
 
 /// Everything that decides, behind one door.
 pub(crate) struct Engine {
@@ -171,6 +171,7 @@ impl Engine {
         }
     }
 
+    /// The answer to an outcome about a state of `slot`.
     pub(super) fn answer(
         &self,
         (slot, outcome): (Slot, Outcome),
@@ -182,45 +183,28 @@ impl Engine {
                 verdict,
                 at,
                 ticket,
-            } => {
-                let shadow_denied = policy.policy.shadow && !verdict.granted;
-                let counted = verdict.granted && mode == Mode::Count;
-                let decision = WireDecision {
-                    allowed: verdict.granted || shadow_denied,
-                    shadow_denied,
-                    limit: verdict.limit,
-                    remaining: verdict.remaining,
-                    reset_after_ms: real_ms(verdict.reset_after_ms),
-                    retry_after_ms: if shadow_denied {
-                        0
-                    } else {
-                        real_ms(verdict.retry_after_ms)
-                    },
-                    source: WireSource::Owner,
-                    granted_at_ms: counted.then(|| at.as_ms()),
-                };
-                let wait = ticket.map(|ticket| Self::wait_for(ticket, policy, slot));
-                Answer {
-                    decision: Ok(decision),
-                    wait,
-                }
-            }
+            } => decided((verdict, at, ticket), policy, slot, mode),
             Outcome::CostAboveLimit(error) => self.refuse(WireError::CostAboveLimit {
                 cost: error.cost,
                 limit: error.limit,
             }),
             Outcome::NotServed => not_here(),
             Outcome::Quarantined { retry_after_ms } => self.without_counts(policy, retry_after_ms),
-            Outcome::Cold { .. } | Outcome::Full => {
-                self.upkeep.make_room();
-                Counts::add(&self.counts.overloaded);
-                self.refuse(WireError::Overloaded {
-                    retry_ms: NO_ROOM_RETRY_MS,
-                })
-            }
+            Outcome::Cold { .. } | Outcome::Full => self.refuse(self.no_room()),
         }
     }
 
+    /// Has room made; what a caller is answered meanwhile.
+    #[cold]
+    pub(super) fn no_room(&self) -> WireError {
+        self.upkeep.make_room();
+        Counts::add(&self.counts.overloaded);
+        WireError::Overloaded {
+            retry_ms: NO_ROOM_RETRY_MS,
+        }
+    }
+
+    #[inline(never)]
     pub(super) fn refuse(&self, error: WireError) -> Answer {
         Counts::add(&self.counts.errors);
         Answer {
@@ -230,19 +214,15 @@ impl Engine {
     }
 
     /// What the policy's `on_failure` says.
+    #[inline(never)]
     pub(super) fn without_counts(&self, policy: &ActivePolicy, retry_after_ms: u64) -> Answer {
         Counts::add(&self.counts.degraded);
         let retry_after_ms = real_ms(retry_after_ms);
         let allowed = policy.policy.on_failure == OnFailure::Allow || policy.policy.shadow;
-        let limits = policy.policy.limits.as_slice();
         let decision = WireDecision {
             allowed,
             shadow_denied: policy.policy.shadow,
-            limit: limits
-                .iter()
-                .map(|limit| limit.permits())
-                .min()
-                .unwrap_or(0),
+            limit: policy.policy.limits.least_permits(),
             remaining: 0,
             reset_after_ms: retry_after_ms,
             retry_after_ms: if allowed { 0 } else { retry_after_ms },
@@ -269,6 +249,36 @@ impl Engine {
     /// reached. What is looked at may still be denied.
     pub(super) fn lacks_majority(&self, slot: Slot) -> bool {
         self.replication.some_without_majority() && !self.replication.has_majority(slot)
+    }
+}
+
+/// The answer when the limits decided.
+#[inline]
+pub(super) fn decided(
+    (verdict, at, ticket): (Verdict, SlotTime, Option<u64>),
+    policy: &ActivePolicy,
+    slot: Slot,
+    mode: Mode,
+) -> Answer {
+    let shadow_denied = policy.policy.shadow && !verdict.granted;
+    let counted = verdict.granted && mode == Mode::Count;
+    let retry_after_ms = if shadow_denied {
+        0
+    } else {
+        real_ms(verdict.retry_after_ms)
+    };
+    Answer {
+        decision: Ok(WireDecision {
+            allowed: verdict.granted || shadow_denied,
+            shadow_denied,
+            limit: verdict.limit,
+            remaining: verdict.remaining,
+            reset_after_ms: real_ms(verdict.reset_after_ms),
+            retry_after_ms,
+            source: WireSource::Owner,
+            granted_at_ms: counted.then(|| at.as_ms()),
+        }),
+        wait: ticket.map(|ticket| Engine::wait_for(ticket, policy, slot)),
     }
 }
 

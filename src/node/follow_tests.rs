@@ -104,7 +104,7 @@ impl Pair {
         });
         let asks: Vec<_> = asks.collect();
         let mut answers = Vec::new();
-        self.owner.batch(&asks, Mode::Count, &mut answers);
+        self.owner.batch(&asks, (Mode::Count, OnCold::Read), &mut answers);
         assert!(
             answers
                 .iter()
@@ -195,7 +195,7 @@ async fn an_owners_own_position_survives_a_checkpoint() {
             },
             cost: 1,
         }];
-        pair.owner.batch(&asks, Mode::Count, &mut Vec::new());
+        pair.owner.batch(&asks, (Mode::Count, OnCold::Read), &mut Vec::new());
         pair.owner.committer.flush().await.unwrap();
     }
     let slot = pair.owner.slot_of("one");

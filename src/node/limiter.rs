@@ -164,11 +164,9 @@ impl Limiter {
             None => Ok(()),
         };
         let decided = answers.into_iter().zip(requests);
-        let decisions = decided.map(|(answer, (_, _, cost))| {
-            if answer.wait.is_some() {
-                kept.clone()?;
-            }
-            Ok(answer.decision?.decision(*cost))
+        let decisions = decided.map(|(answer, (_, _, cost))| match (answer.wait, &kept) {
+            (Some(_), Err(error)) => Err(error.clone()),
+            (Some(_), Ok(())) | (None, _) => answer.decision.map(|known| known.decision(*cost)),
         });
         decisions.collect()
     }

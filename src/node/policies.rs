@@ -1,7 +1,7 @@
 //! The policies in force: the configured set and those that requests bring along, each with what a
 //! check needs of it worked out beforehand.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use parking_lot::RwLock;
@@ -91,7 +91,7 @@ impl ActivePolicy {
 /// All policies in force at one time.
 #[derive(Debug, Default)]
 pub(crate) struct ActiveSet {
-    by_name: HashMap<String, Arc<ActivePolicy>>,
+    by_name: BTreeMap<String, Arc<ActivePolicy>>,
     max_policies: usize,
     allow_request_limits: bool,
 }
@@ -120,17 +120,16 @@ impl Policies {
     /// Puts a new configured set in force. Counts stay with the names. Policies that requests
     /// brought along stay where the new set has room for them.
     pub(crate) fn replace(&self, set: &PolicySet, shapes: &Shapes) -> Result<(), TooManyShapes> {
-        let mut by_name = HashMap::with_capacity(set.policies.len());
+        let mut by_name = BTreeMap::new();
         for (name, policy) in &set.policies {
             let active = ActivePolicy::new(name, policy.clone(), false, &self.hasher, shapes)?;
             by_name.insert(name.clone(), Arc::new(active));
         }
         let mut current = self.current.write();
         if set.allow_request_limits {
-            let mut carried: Vec<_> = current.by_name.values().filter(|p| p.carried).collect();
-            carried.sort_by(|a, b| a.name.cmp(&b.name));
+            let carried = current.by_name.values().filter(|p| p.carried);
             let room = set.max_policies.saturating_sub(by_name.len());
-            for policy in carried.into_iter().take(room) {
+            for policy in carried.take(room) {
                 by_name
                     .entry(policy.name.clone())
                     .or_insert_with(|| Arc::clone(policy));
@@ -214,11 +213,9 @@ impl ActiveSet {
             })
     }
 
-    /// All policies, by name.
-    pub(crate) fn sorted(&self) -> Vec<&Arc<ActivePolicy>> {
-        let mut all: Vec<_> = self.by_name.values().collect();
-        all.sort_by(|a, b| a.name.cmp(&b.name));
-        all
+    /// All policies, in order of name.
+    pub(crate) fn all(&self) -> impl ExactSizeIterator<Item = &Arc<ActivePolicy>> {
+        self.by_name.values()
     }
 
     /// Most policies at once.

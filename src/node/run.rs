@@ -268,7 +268,7 @@ impl Node {
 
     /// How many policies are in force.
     pub fn policy_count(&self) -> usize {
-        self.engine.policies.current().sorted().len()
+        self.engine.policies.current().all().len()
     }
 
     /// Says why the node's policy file cannot be used now: the log and the status tell it. Nothing

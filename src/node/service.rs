@@ -326,14 +326,6 @@ impl Engine {
         }
         Ok(())
     }
-
-    fn no_room(&self) -> WireError {
-        self.upkeep.make_room();
-        Counts::add(&self.counts.overloaded);
-        WireError::Overloaded {
-            retry_ms: super::engine::NO_ROOM_RETRY_MS,
-        }
-    }
 }
 
 /// Why a command was not carried out; nothing has changed.

@@ -80,19 +80,16 @@ impl Engine {
                 carried: active.carried,
             }
         };
-        set.sorted().into_iter().map(line).collect()
+        set.all().map(line).collect()
     }
 
     /// How the node is.
     pub(crate) fn status(&self) -> Status {
         let table = self.table.counters();
         let set = self.policies.current();
-        let policies = set.sorted();
         let of = |durability| {
-            policies
-                .iter()
-                .filter(|policy| policy.policy.durability == durability)
-                .count() as u64
+            let of = set.all().filter(|p| p.policy.durability == durability);
+            of.count() as u64
         };
         let load = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
         let cluster = self.cluster.get();
@@ -127,7 +124,7 @@ impl Engine {
             storage: self.fence.cause().map_or_else(|| "ok".to_owned(), describe),
             data_dir: self.about.data_dir.clone(),
             connections: load(&self.counts.connections),
-            policies: policies.len() as u64,
+            policies: set.all().len() as u64,
             policies_max: set.max_policies() as u64,
             durability: [
                 of(Durability::None),

@@ -31,18 +31,28 @@ impl Sip13 {
             absorb(&mut v, u64::from_le_bytes(*word));
         }
         // The last word: what is left of the text, and its length in the top byte.
-        let mut last = [0; 8];
-        for (place, byte) in last.iter_mut().zip(rest) {
-            *place = *byte;
-        }
         let length = u64::try_from(text.len()).unwrap_or(u64::MAX);
-        absorb(&mut v, u64::from_le_bytes(last) | length << 56);
+        absorb(&mut v, last_bytes(text, rest) | length << 56);
         v[2] ^= 0xee;
         let h1 = squeeze(&mut v);
         v[1] ^= 0xdd;
         let h2 = squeeze(&mut v);
         u128::from(h2) << 64 | u128::from(h1)
     }
+}
+
+/// The `rest`, at most 7 bytes, that `text` ends with.
+#[inline]
+fn last_bytes(text: &[u8], rest: &[u8]) -> u64 {
+    if let Some(last) = text.last_chunk::<8>() {
+        // A longer text is read back from its end: one load and a shift.
+        let others = 8usize.saturating_sub(rest.len());
+        return u64::from_le_bytes(*last)
+            .checked_shr(8u32.saturating_mul(u32::try_from(others).unwrap_or(8)))
+            .unwrap_or(0);
+    }
+    let bytes = rest.iter().rev();
+    bytes.fold(0, |word, byte| word << 8 | u64::from(*byte))
 }
 
 #[inline]

@@ -31,6 +31,7 @@ impl BucketLists {
     }
 
     /// Adds `permits` to the bucket of the `n`th limit that starts at `start`.
+    #[inline(always)]
     pub(in crate::limiter) fn add(&mut self, n: usize, start: SlotTime, permits: u64) {
         let bucket = Bucket { start, permits };
         if let Some((head, ring)) = self.run_mut().filter(|_| n == 0)
@@ -72,6 +73,7 @@ impl BucketLists {
     }
 
     /// Drops the buckets of the `n`th limit that start before `oldest`.
+    #[inline(always)]
     pub(in crate::limiter) fn drop_before(&mut self, n: usize, oldest: SlotTime) {
         if let Some((head, ring)) = self.run_mut().filter(|_| n == 0) {
             if !head.drop_before(ring, oldest) {
@@ -79,16 +81,20 @@ impl BucketLists {
             }
             return;
         }
-        let dead = self
-            .list(n)
-            .take_while(|bucket| bucket.start < oldest)
-            .count();
-        if dead > 0 {
-            let (from, _) = self.range(n);
-            self.remove(n, from..from.saturating_add(dead));
+        let first = self.list(n).next();
+        if first.is_some_and(|bucket| bucket.start < oldest) {
+            self.drop_some_before(n, oldest);
         }
     }
 
+    #[inline(never)]
+    fn drop_some_before(&mut self, n: usize, oldest: SlotTime) {
+        let dead = self.list(n).take_while(|bucket| bucket.start < oldest);
+        let (from, dead) = (self.places(n).start, dead.count());
+        self.remove(n, from..from.saturating_add(dead));
+    }
+
+    #[inline]
     fn replace(&mut self, at: usize, permits: u64) {
         let cells: &mut [Cell] = match self {
             Self::Inline { cells, .. } => cells,
@@ -106,11 +112,11 @@ impl BucketLists {
         });
     }
 
+    #[inline(never)]
     fn insert(&mut self, n: usize, at: usize, bucket: Bucket) {
-        let (from, len) = self.range(n);
-        if len == usize::from(u8::MAX) {
-            let last = from.saturating_add(len).saturating_sub(1);
-            return self.merge(at.min(last), bucket);
+        let places = self.places(n);
+        if places.len() == usize::from(u8::MAX) {
+            return self.merge(at.min(places.end.saturating_sub(1)), bucket);
         }
         let total = self.total();
         let mut longer = self.lens();
@@ -195,6 +201,7 @@ impl BucketLists {
     }
 
     /// Changes the buckets in their plain form, to as many as `lens` says.
+    #[inline(never)]
     fn edit(&mut self, lens: Lens, change: impl FnOnce(&mut Vec<Bucket>)) {
         let mut all: Vec<Bucket> = (0..LIMITS_MAX).flat_map(|n| self.list(n)).collect();
         change(&mut all);

@@ -1,6 +1,9 @@
 //! The forms of bucket lists, and how they are read.
 
+use std::ops::Range;
+
 use super::cell::Cell;
+use super::list::List;
 use super::run::{Gap, Head};
 use crate::limiter::policy::LIMITS_MAX;
 use crate::limiter::window::Bucket;
@@ -55,6 +58,7 @@ impl BucketLists {
         }
     }
 
+    #[inline]
     pub(super) const fn lens(&self) -> Lens {
         match self {
             Self::Inline { lens, .. } | Self::Boxed { lens, .. } | Self::Wide { lens, .. } => *lens,
@@ -70,39 +74,35 @@ impl BucketLists {
     }
 
     /// The buckets of the `n`th limit, in order of start.
-    pub(in crate::limiter) fn list(
-        &self,
-        n: usize,
-    ) -> impl DoubleEndedIterator<Item = Bucket> + Clone + '_ {
-        let (from, len) = self.range(n);
-        let places = from..from.saturating_add(len);
-        let (base_ms, cells, wide) = self.slices();
-        let cells = cells.get(places.clone()).unwrap_or(&[]).iter();
-        let wide = wide.get(places).unwrap_or(&[]).iter();
-        let run = self.run().filter(|_| n == 0).into_iter();
-        cells
-            .map(move |cell| cell.bucket(base_ms))
-            .chain(wide.copied())
-            .chain(run.flat_map(|(head, ring)| head.iter(ring)))
+    #[inline(always)]
+    pub(in crate::limiter) fn list(&self, n: usize) -> List<'_> {
+        let places = self.places(n);
+        match self {
+            Self::Inline { base_ms, cells, .. } => List::of_cells(*base_ms, cells, places),
+            Self::Boxed { base_ms, cells, .. } => List::of_cells(*base_ms, cells, places),
+            Self::Wide { buckets, .. } => List::of_wide(buckets, places),
+            Self::Run8(head, ring) => List::of_run(head, &**ring, n),
+            Self::Run32(head, ring) => List::of_run(head, &**ring, n),
+            Self::Run128(head, ring) => List::of_run(head, &**ring, n),
+        }
     }
 
     /// The buckets of the `n`th limit that start at `first` or later, in order of start.
-    pub(in crate::limiter) fn list_since(
-        &self,
-        n: usize,
-        first: SlotTime,
-    ) -> impl Iterator<Item = Bucket> + Clone + '_ {
-        let run = self.run().filter(|_| n == 0);
-        let others = run.is_none().then(|| self.list(n));
-        let others = others.into_iter().flatten();
-        run.into_iter()
-            .flat_map(move |(head, ring)| head.iter_since(ring, first))
-            .chain(others.skip_while(move |bucket| bucket.start < first))
+    pub(in crate::limiter) fn list_since(&self, n: usize, first: SlotTime) -> List<'_> {
+        if let Some((head, ring)) = self.run().filter(|_| n == 0) {
+            return List::Run(head.iter_since(ring, first));
+        }
+        let mut since = self.list(n);
+        let mut rest = since.clone();
+        while rest.next().is_some_and(|bucket| bucket.start < first) {
+            since = rest.clone();
+        }
+        since
     }
 
     /// Permits in the buckets of the `n`th limit that start at `oldest` or later, and the start of
     /// its newest bucket: all that a decision needs, in one pass.
-    #[inline]
+    #[inline(always)]
     pub(in crate::limiter) fn sum_since(
         &self,
         n: usize,
@@ -111,25 +111,14 @@ impl BucketLists {
         if let Some((head, ring)) = self.run().filter(|_| n == 0) {
             return (head.sum_since(ring, oldest), Some(head.newest()));
         }
-        let (from, len) = self.range(n);
-        let places = from..from.saturating_add(len);
-        let (base_ms, cells, _) = self.slices();
-        if let Some(cells) = cells.get(places) {
-            let oldest = oldest.as_ms().saturating_sub(base_ms);
-            let counting = cells.iter().rev();
-            let counting = counting.take_while(|cell| u64::from(cell.after_base_ms) >= oldest);
-            // At most 255 counts of 32 bits.
-            let sum = counting.map(|cell| u64::from(cell.permits)).sum();
-            return (sum, cells.last().map(|newest| newest.bucket(base_ms).start));
-        }
-        let counting = self
-            .list(n)
-            .rev()
-            .take_while(|bucket| bucket.start >= oldest);
-        let sum = counting
-            .map(|bucket| bucket.permits)
-            .fold(0, u64::saturating_add);
-        (sum, self.list(n).next_back().map(|newest| newest.start))
+        self.list(n).fold((0, None), |(sum, _), bucket| {
+            let counting = if bucket.start >= oldest {
+                bucket.permits
+            } else {
+                0
+            };
+            (counting.saturating_add(sum), Some(bucket.start))
+        })
     }
 
     /// Where on the heap the oldest bucket and the next to come are, if either is touched by a
@@ -148,6 +137,7 @@ impl BucketLists {
     }
 
     /// Bytes on the heap.
+    #[inline]
     pub(in crate::limiter) const fn heap_bytes(&self) -> usize {
         match self {
             Self::Inline { .. } => 0,
@@ -159,18 +149,21 @@ impl BucketLists {
         }
     }
 
-    /// Where the buckets of the `n`th limit begin, and how many there are.
-    pub(super) fn range(&self, n: usize) -> (usize, usize) {
+    /// Where the buckets of the `n`th limit are among all.
+    #[inline]
+    pub(super) fn places(&self, n: usize) -> Range<usize> {
         let lens = self.lens();
-        let before = lens.iter().take(n).map(|&len| usize::from(len)).sum();
-        (before, lens.get(n).map_or(0, |&len| usize::from(len)))
+        let from = lens.iter().take(n).map(|&len| usize::from(len)).sum();
+        from..lens
+            .get(n)
+            .map_or(from, |&len| from.saturating_add(usize::from(len)))
     }
 
     /// The place and the permits of the bucket of the `n`th limit that starts at `start`, or where
     /// it would be.
+    #[inline]
     pub(super) fn find(&self, n: usize, start: SlotTime) -> Result<(usize, u64), usize> {
-        let (from, len) = self.range(n);
-        let mut at = from.saturating_add(len);
+        let mut at = self.places(n).end;
         for bucket in self.list(n).rev() {
             if bucket.start < start {
                 break;
@@ -181,23 +174,6 @@ impl BucketLists {
             }
         }
         Err(at)
-    }
-
-    /// The cells and what they are relative to, or the wide buckets; the other is empty.
-    pub(super) fn slices(&self) -> (u64, &[Cell], &[Bucket]) {
-        match self {
-            Self::Inline {
-                base_ms,
-                cells,
-                lens,
-            } => {
-                let len = lens.iter().map(|&len| usize::from(len)).sum();
-                (*base_ms, cells.get(..len).unwrap_or(&[]), &[])
-            }
-            Self::Boxed { base_ms, cells, .. } => (*base_ms, cells, &[]),
-            Self::Run8(..) | Self::Run32(..) | Self::Run128(..) => (0, &[], &[]),
-            Self::Wide { buckets, .. } => (0, &[], buckets),
-        }
     }
 
     /// The run and its ring, if the buckets are kept so.

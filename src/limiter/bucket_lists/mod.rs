@@ -4,8 +4,14 @@
 //! Only a container: it keeps each limit's buckets in order of start and none with zero permits.
 //! What they mean is [`super::window`]'s and [`super::key_state`]'s.
 
+#![expect(
+    clippy::inline_always,
+    reason = "they are part of the one run of code that is a check under a single limit"
+)]
+
 mod cell;
 mod edit;
+mod list;
 mod lists;
 mod run;
 #[cfg(test)]

@@ -185,7 +185,7 @@ impl Head {
 
 /// See [`Head::iter`].
 #[derive(Debug, Clone)]
-pub(super) struct Iter<'a> {
+pub(in crate::limiter) struct Iter<'a> {
     head: Head,
     ring: &'a [Gap],
     /// Number of the next bucket from the front, and its start.

@@ -30,6 +30,8 @@ pub const WINDOW_MS_MAX: u64 = 366 * 24 * 3_600_000;
 pub struct Limit {
     permits: NonZeroU64,
     window_ms: NonZeroU64,
+    /// Follows from the others.
+    bucket_ms: NonZeroU64,
 }
 
 /// Why a text is not a limit.
@@ -86,9 +88,24 @@ impl Limit {
     /// A limit of `permits` in any `window_ms` milliseconds, or `None` if either is zero or the
     /// window is longer than [`WINDOW_MS_MAX`].
     pub const fn new(permits: u64, window_ms: u64) -> Option<Self> {
-        match (NonZeroU64::new(permits), NonZeroU64::new(window_ms)) {
-            (Some(permits), Some(window_ms)) if window_ms.get() <= WINDOW_MS_MAX => {
-                Some(Self { permits, window_ms })
+        let bucket_ms = if permits <= 64 {
+            1
+        } else {
+            window_ms.div_ceil(BUCKETS_PER_WINDOW)
+        };
+        match (
+            NonZeroU64::new(permits),
+            NonZeroU64::new(window_ms),
+            NonZeroU64::new(bucket_ms),
+        ) {
+            (Some(permits), Some(window_ms), Some(bucket_ms))
+                if window_ms.get() <= WINDOW_MS_MAX =>
+            {
+                Some(Self {
+                    permits,
+                    window_ms,
+                    bucket_ms,
+                })
             }
             _ => None,
         }
@@ -107,11 +124,7 @@ impl Limit {
     /// Width of this limit's buckets in milliseconds: 1 for a limit of at most 64 permits, else one
     /// of [`BUCKETS_PER_WINDOW`] parts of the window, rounded up.
     pub const fn bucket_ms(self) -> u64 {
-        if self.permits() <= 64 {
-            1
-        } else {
-            self.window_ms().div_ceil(BUCKETS_PER_WINDOW)
-        }
+        self.bucket_ms.get()
     }
 }
 
@@ -169,40 +182,59 @@ impl fmt::Display for Limit {
 
 /// One to four limits, all of which a request must pass.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Limits(Vec<Limit>);
+pub struct Limits {
+    /// The first again behind the last.
+    all: [Limit; LIMITS_MAX],
+    len: usize,
+    /// Follows from the others.
+    least_permits: u64,
+}
 
 impl Limits {
     /// A set of the given limits, or `None` if there are none or more than [`LIMITS_MAX`].
     pub fn new(limits: Vec<Limit>) -> Option<Self> {
-        (1..=LIMITS_MAX)
-            .contains(&limits.len())
-            .then_some(Self(limits))
+        if limits.len() > LIMITS_MAX {
+            return None;
+        }
+        let mut set = Self::from(*limits.first()?);
+        set.len = limits.len();
+        for (place, limit) in set.all.iter_mut().zip(limits) {
+            *place = limit;
+            set.least_permits = set.least_permits.min(limit.permits());
+        }
+        Some(set)
     }
 
     /// The limits, in the order in which they were written.
     pub fn as_slice(&self) -> &[Limit] {
-        &self.0
+        self.all.get(..self.len).unwrap_or(&self.all)
+    }
+
+    /// The permits of the smallest limit: a higher cost can never pass.
+    pub fn least_permits(&self) -> u64 {
+        self.least_permits
     }
 
     /// The longest of the windows, in milliseconds.
     pub fn longest_window_ms(&self) -> u64 {
-        self.0
-            .iter()
-            .map(|limit| limit.window_ms())
-            .max()
-            .unwrap_or(1)
+        let windows = self.as_slice().iter().map(|limit| limit.window_ms());
+        windows.max().unwrap_or(1)
     }
 }
 
 impl From<Limit> for Limits {
     fn from(limit: Limit) -> Self {
-        Self(vec![limit])
+        Self {
+            all: [limit; LIMITS_MAX],
+            len: 1,
+            least_permits: limit.permits(),
+        }
     }
 }
 
 impl fmt::Display for Limits {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (n, limit) in self.0.iter().enumerate() {
+        for (n, limit) in self.as_slice().iter().enumerate() {
             if n > 0 {
                 f.write_str(", ")?;
             }

@@ -20,7 +20,7 @@ const REMOVED_MAX: usize = 1 << 16;
 #[derive(Debug)]
 pub(super) struct Cells {
     /// All that a check reads: four slots to a cache line.
-    clocks: Box<[Clock; SLOTS]>,
+    clocks: [Clock; SLOTS],
     cold: Box<[Cold; SLOTS]>,
 }
 
@@ -89,7 +89,7 @@ pub(super) struct Removed {
 impl Default for Cells {
     fn default() -> Self {
         Self {
-            clocks: Box::new([Clock::closed(STANDS, SlotTime::ZERO); SLOTS]),
+            clocks: [Clock::closed(STANDS, SlotTime::ZERO); SLOTS],
             cold: Box::default(),
         }
     }

@@ -56,48 +56,52 @@ pub(crate) enum Outcome {
     NotServed,
 }
 
+/// What a check may touch.
+#[derive(Debug, Clone, Copy)]
+enum Reach {
+    /// Only the state's record.
+    Record,
+    /// Whatever it takes.
+    All,
+}
+
 impl Table {
     /// Decides one check.
     pub(crate) fn check(&self, now: SlotTime, asked: &Asked<'_>) -> Outcome {
-        let mut stripe = self.lock(asked.id);
-        match stripe.decide_at(asked.id, now) {
-            Some(now) => self.decide(&mut stripe, asked, now),
-            None => Outcome::NotServed,
-        }
+        self.check_within(Reach::All, now, asked)
+            .unwrap_or(Outcome::NotServed)
     }
 
     /// Decides one check if no more than its record is needed; if not, starts to load the rest and
     /// leaves it to [`Table::check`]. A batch is decided in three goes: [`Table::prefetch`] for
     /// all, this for all, and what is left.
     pub(crate) fn check_near(&self, now: SlotTime, asked: &Asked<'_>) -> Option<Outcome> {
-        let mut stripe = self.lock(asked.id);
-        let Some(now) = stripe.decide_at(asked.id, now) else {
-            return Some(Outcome::NotServed);
-        };
-        let state = stripe.records.get(asked.id);
-        if let Some(far) = state.and_then(|state| state.far(asked.limits, now)) {
-            for place in far {
-                prefetch(place);
-            }
-            return None;
-        }
-        Some(self.decide(&mut stripe, asked, now))
+        self.check_within(Reach::Record, now, asked)
     }
 
-    /// Decides at the time of the slot, which is served.
-    #[inline]
-    fn decide(&self, stripe: &mut Stripe, asked: &Asked<'_>, now: SlotTime) -> Outcome {
-        let place = match self.open(stripe, asked, now) {
-            Ok(place) => place,
-            Err(outcome) => return outcome,
+    /// `None` if the slot is not served, or more is needed than may be reached.
+    fn check_within(&self, reach: Reach, now: SlotTime, asked: &Asked<'_>) -> Option<Outcome> {
+        let mut stripe = self.lock(asked.id);
+        let stripe = &mut *stripe;
+        let now = stripe.decide_at(asked.id, now)?;
+        let place = match stripe.find_plain(asked.id, asked.shape) {
+            Some(place) => place,
+            None => match self.open(stripe, asked, now) {
+                Ok(place) => place,
+                Err(outcome) => return Some(outcome),
+            },
         };
-        let Some(state) = stripe.records.at(place) else {
-            return Outcome::Full;
-        };
+        let state = stripe.records.at(place)?;
+        if let Reach::Record = reach
+            && let Some(far) = state.far(asked.limits, now)
+        {
+            far.into_iter().for_each(prefetch);
+            return None;
+        }
         let heap = state.heap_bytes();
         let verdict = match state.check(asked.limits, asked.cost, now) {
             Ok(verdict) => verdict,
-            Err(error) => return Outcome::CostAboveLimit(error),
+            Err(error) => return Some(Outcome::CostAboveLimit(error)),
         };
         self.account_heap(heap, state.heap_bytes());
         state.marks.set(Marks::RECENT);
@@ -110,11 +114,11 @@ impl Table {
         } else {
             stripe.tally.denials = stripe.tally.denials.wrapping_add(1);
         }
-        Outcome::Decided {
+        Some(Outcome::Decided {
             verdict,
             at: now,
             ticket,
-        }
+        })
     }
 
     /// What a check would be answered, counting nothing and keeping nothing.
@@ -146,7 +150,7 @@ impl Table {
 
     /// Makes sure that the state of `asked` is there, in the shape of its limits, and not in
     /// quarantine; where it is.
-    #[inline]
+    #[inline(never)]
     pub(super) fn open(
         &self,
         stripe: &mut Stripe,

@@ -53,7 +53,13 @@ impl Records {
     }
 
     pub(super) fn get(&self, id: StateId) -> Option<&KeyState> {
-        let Place(at) = self.find(id)?;
+        let place = self.find(id)?;
+        self.state(place)
+    }
+
+    /// The state at a place that was found.
+    #[inline]
+    pub(super) fn state(&self, Place(at): Place) -> Option<&KeyState> {
         self.places.get(at)?.as_ref().map(|record| &record.state)
     }
 

@@ -4,10 +4,10 @@
 use std::collections::BTreeMap;
 
 use super::cells::Cells;
-use super::records::Records;
+use super::records::{Place, Records};
 use crate::limiter::key_state::Marks;
 use crate::limiter::reservation::Reservations;
-use crate::limiter::shape::Shapes;
+use crate::limiter::shape::{ShapeId, Shapes};
 use crate::types::{SlotTime, StateId};
 
 /// A stripe, under its lock.
@@ -59,6 +59,15 @@ impl Stripe {
     pub(super) fn decide_at(&mut self, id: StateId, node_now: SlotTime) -> Option<SlotTime> {
         let node_now = self.advance(node_now);
         self.cells.served_at(id, node_now)
+    }
+
+    /// Where the state is, if it is there in that shape and nothing is in quarantine: so it is for
+    /// most checks.
+    #[inline]
+    pub(super) fn find_plain(&self, id: StateId, shape: ShapeId) -> Option<Place> {
+        let place = self.records.find(id)?;
+        let state = self.records.state(place)?;
+        (state.shape == shape && self.quarantine.is_empty()).then_some(place)
     }
 
     /// The time of a state's slot when the stripe was used last.

@@ -116,13 +116,15 @@ impl Table {
         *self.open_commit = Word::new(number);
     }
 
-    /// Starts to load the record of `id`.
+    /// Starts to load the record of `id`, and the next one, which it may have been moved to.
     #[inline]
     pub(crate) fn prefetch(&self, id: StateId) {
         if let Some(hint) = self.hints.get(stripe_of(id)) {
             let places = hint.places.load(Ordering::Relaxed);
             let offset = home(id, places).wrapping_mul(super::records::RECORD_BYTES);
-            prefetch(hint.address.load(Ordering::Relaxed).wrapping_add(offset));
+            let address = hint.address.load(Ordering::Relaxed).wrapping_add(offset);
+            prefetch(address);
+            prefetch(address.wrapping_add(super::records::RECORD_BYTES));
         }
     }
 
