@@ -78,14 +78,12 @@ impl CatchUps {
 
     /// R6: what was asked of `peer` does not come any more.
     pub(super) fn lose(&mut self, peer: NodeId) {
-        let lost: Vec<Copying> = self
-            .copying
-            .extract_if(.., |_, it| it.from == peer)
-            .map(|it| it.1)
-            .collect();
-        for slot in lost.iter().flat_map(|it| it.slots.keys()) {
+        let of_peer = |it: &&Copying| it.from == peer;
+        let lost = self.copying.values().filter(of_peer);
+        for slot in lost.flat_map(|it| it.slots.keys()) {
             self.busy.remove(*slot);
         }
+        self.copying.retain(|_, it| it.from != peer);
     }
 
     /// A register has changed: a copy of an older reign is of no use.
@@ -289,7 +287,9 @@ impl Ownership {
         if slots.is_empty() {
             return;
         }
-        slots.iter().for_each(|it| catch_ups.busy.insert(it.0));
+        for (slot, _) in &slots {
+            catch_ups.busy.insert(*slot);
+        }
         let task = self.ledger.out.catch_up(owner, slots.clone());
         let copying = Copying {
             from: owner,

@@ -180,6 +180,7 @@ impl Ledger {
         base: Configuration,
         proposed: Configuration,
     ) -> bool {
+        let was_replica = self.is_one_of_several(slot);
         let Some(register) = self.registers.get_mut(slot.index()) else {
             return false;
         };
@@ -188,7 +189,7 @@ impl Ledger {
         if accepted {
             self.changed.insert(slot);
             if news {
-                self.note_chosen(slot, base);
+                self.note_chosen(slot, base, was_replica);
             }
         }
         accepted
@@ -196,6 +197,7 @@ impl Ledger {
 
     /// Takes note of a configuration that is chosen, if it is news.
     pub(super) fn learn(&mut self, slot: Slot, chosen: Configuration) -> bool {
+        let was_replica = self.is_one_of_several(slot);
         let Some(register) = self.registers.get_mut(slot.index()) else {
             return false;
         };
@@ -203,19 +205,25 @@ impl Ledger {
         if news {
             self.changed.insert(slot);
             self.out.persist(slot);
-            self.note_chosen(slot, chosen);
+            self.note_chosen(slot, chosen, was_replica);
         }
         news
     }
 
-    fn note_chosen(&mut self, slot: Slot, chosen: Configuration) {
+    /// Whether this node is one of several replicas: it may hold something even if it is not whole.
+    fn is_one_of_several(&self, slot: Slot) -> bool {
+        let chosen = self.chosen(slot);
+        chosen.is_some_and(|it| it.replicas.majority() > 1 && it.replicas.contains(self.me))
+    }
+
+    fn note_chosen(&mut self, slot: Slot, chosen: Configuration, was_replica: bool) {
         self.out.announce(slot);
         self.note_replicas(slot);
         // R8: another's now. Until then the state may be the only one of a configuration that this
         // node proposed and does not know the fate of.
         if chosen.replicas.contains(self.me) {
             self.leaving.remove(slot);
-        } else if self.register(slot).complete {
+        } else if was_replica || self.register(slot).complete {
             self.leaving.insert(slot);
         }
     }

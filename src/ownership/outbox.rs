@@ -27,6 +27,9 @@ pub(super) struct ToInstall {
 /// What to take for what a candidate has: each slot, the position that it must be at, its clock.
 type ToBecome = (TaskId, Vec<(Slot, Position, SlotTime)>);
 
+/// What to copy from an owner that goes on serving: each slot and its reign.
+type ToCopy = (TaskId, NodeId, Vec<(Slot, Epoch)>);
+
 /// What to fetch from one node: each slot at the position that it must have.
 type ToFetch = (TaskId, Vec<(Slot, Position)>);
 
@@ -39,7 +42,7 @@ pub(super) struct Outbox {
     install: BTreeMap<Epoch, (TaskId, Vec<ToInstall>)>,
     pre_copy: Vec<(TaskId, NodeId, SlotSet)>,
     fetch: BTreeMap<(NodeId, Epoch), ToFetch>,
-    catch_up: Vec<(TaskId, NodeId, Vec<(Slot, Epoch)>)>,
+    catch_up: Vec<ToCopy>,
     becoming: BTreeMap<Epoch, ToBecome>,
     follow: Vec<(Slot, Epoch)>,
     serve: Vec<(Slot, Epoch)>,

@@ -165,7 +165,9 @@ impl Ownership {
             Event::Deaf { peer, slots } => self.on_deaf(peer, slots.into_iter()),
             Event::Heard { peers } => {
                 let now = ledger.now;
-                peers.iter().for_each(|it| self.takeover.hear(now, *it));
+                for peer in peers {
+                    self.takeover.hear(now, peer);
+                }
             }
         }
     }

@@ -81,7 +81,9 @@ impl Ownership {
             .in_sync
             .entry(peer)
             .or_insert(SlotSet::EMPTY);
-        served.into_iter().for_each(|slot| known.insert(slot));
+        for slot in served {
+            known.insert(slot);
+        }
         self.recheck = true;
     }
 

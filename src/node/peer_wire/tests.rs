@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use super::{ownership_frames, ownership_message, roster_entry, roster_frames};
 use crate::membership::identity::Address;
 use crate::membership::roster::{NODES_MAX, Roster, RosterEntry, Standing, WEIGHT_MAX};
-use crate::ownership::message::{Message, Proposal, Refused, SealedSlot};
+use crate::ownership::message::{Becoming, Message, Proposal, Refused, SealedSlot};
 use crate::protocol::frame::{FRAME_BYTES_MAX, decode, encode};
 use crate::protocol::ownership::{BadWire, WireMessage};
 use crate::protocol::peer::PeerFrame;
@@ -54,7 +54,7 @@ fn longest() -> Configuration {
 }
 
 /// All slots, each at its longest.
-fn longest_messages() -> [Message; 6] {
+fn longest_messages() -> [Message; 7] {
     let ballot = longest_epoch();
     let sealed = |slot| SealedSlot {
         slot,
@@ -106,7 +106,41 @@ fn longest_messages() -> [Message; 6] {
         Message::Chosen {
             records: Slot::all().map(record).collect(),
         },
+        Message::Became {
+            ballot,
+            slots: Slot::all().collect(),
+            refused: Slot::all().collect(),
+        },
     ]
+}
+
+#[test]
+fn what_replicas_say_comes_over_whole() {
+    let becoming = |slot| Becoming {
+        slot,
+        at: Position {
+            epoch: longest_epoch(),
+            n: u64::MAX,
+        },
+        clock: SlotTime::from_ms(u64::MAX),
+    };
+    let becoming: Vec<Becoming> = Slot::all().map(becoming).collect();
+    let ballot = longest_epoch();
+    let slots = becoming.clone();
+    let parts = messages(&Message::Become { ballot, slots });
+    let parts = parts.into_iter().map(|part| match part {
+        Message::Become { ballot: it, slots } if it == ballot => slots,
+        other => panic!("{other:?}"),
+    });
+    assert_eq!(parts.flatten().collect::<Vec<_>>(), becoming);
+    let owner = NodeId(u128::MAX);
+    let lately = true;
+    for message in [
+        Message::AskHeard { owner },
+        Message::Heard { owner, lately },
+    ] {
+        assert_eq!(messages(&message), [message]);
+    }
 }
 
 #[test]
