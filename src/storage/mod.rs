@@ -21,12 +21,14 @@ pub(crate) mod watermark;
 pub(crate) mod memory;
 
 mod compaction;
+mod filer;
 pub(crate) mod inspect;
 pub(crate) mod layout;
 mod log_frames;
 mod meta;
 pub(crate) mod open;
 pub(crate) mod rocks;
+mod rocks_error;
 mod rocks_slots;
 mod scan;
 mod settings;
