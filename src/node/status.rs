@@ -94,6 +94,7 @@ impl Engine {
         let cluster = self.cluster.get();
         let forwarded = cluster.map(|cluster| cluster.forwarder.counts());
         let forwarded = forwarded.unwrap_or_default();
+        let view = cluster.map(|cluster| cluster.view()).unwrap_or_default();
         let uptime = clock::mono_now().since(self.about.started).as_millis();
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -130,7 +131,10 @@ impl Engine {
             policy_file_differs: cluster.is_some_and(|it| it.file_state() == FileState::Differs),
             not_owner: forwarded.not_owner,
             sealed_out: forwarded.sealed_out,
-            peers_refused: cluster.map_or(0, |cluster| cluster.view().refused),
+            peers_refused: view.refused,
+            seals: view.seals.0,
+            seal_longest_ms: u64::try_from(view.seals.1.as_millis()).unwrap_or(u64::MAX),
+            shut_out: view.shut_out.clone().unwrap_or_default(),
         }
     }
 

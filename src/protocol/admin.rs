@@ -302,4 +302,11 @@ pub struct Status {
     /// What other nodes said or claimed that was refused: strangers, wrong roles, forged senders,
     /// messages that cannot be.
     pub peers_refused: u64,
+    /// Slots that were sealed here while they moved, each time counted, and are served again.
+    pub seals: u64,
+    /// The longest of these seals; checks of its keys waited for so long.
+    pub seal_longest_ms: u64,
+    /// Why this node serves nothing although its storage is well: the cluster has shut it out, and
+    /// what to do about it. Empty if it takes part.
+    pub shut_out: String,
 }

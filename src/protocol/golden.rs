@@ -296,7 +296,7 @@ fn admin_answers_keep_their_bytes() {
         ),
         (
             AdminResponse::Status(Box::new(status())),
-            "2b0000000305302e312e30016e0102030405060708090a0b0c0d0e0f10111213026f6b0164141516171819011f2021",
+            "2f0000000305302e312e30016e0102030405060708090a0b0c0d0e0f10111213026f6b0164141516171819011f202122230172",
         ),
         (
             AdminResponse::Failed(WireError::Unavailable),
@@ -342,5 +342,8 @@ fn status() -> Status {
         not_owner: 31,
         sealed_out: 32,
         peers_refused: 33,
+        seals: 34,
+        seal_longest_ms: 35,
+        shut_out: "r".to_owned(),
     }
 }

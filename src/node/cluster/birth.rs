@@ -16,6 +16,7 @@ use tokio::task::{JoinSet, LocalSet};
 use super::control::{Control, DONE_MAX, Settings};
 use super::handle::{COMMANDS_MAX, Cluster, Command};
 use super::members::ROSTER;
+use super::seals::Seals;
 use super::view::View;
 use crate::limiter::policy::PolicySet;
 use crate::membership::identity::{Address, Identity};
@@ -266,6 +267,8 @@ fn control(
         whole: BTreeMap::new(),
         copying: BTreeMap::new(),
         copied_from: BTreeMap::new(),
+        lines: BTreeMap::new(),
+        seals: Seals::default(),
         bytes: BTreeMap::new(),
         exports: BTreeMap::new(),
         connected: BTreeSet::new(),

@@ -16,13 +16,14 @@ use tokio::task::JoinSet;
 
 use super::handle::{Cluster, Command};
 use super::pull::{Staged, Whole};
+use super::seals::Seals;
 use crate::limiter::table::SlotExport;
 use crate::membership::identity::Address;
 use crate::membership::roster::{Roster, Standing};
 use crate::membership::swim::{Swim, SwimEvent};
 use crate::node::clock;
 use crate::node::engine::Engine;
-use crate::node::peers::{PeerEvent, PeerNet};
+use crate::node::peers::{BulkLine, PeerEvent, PeerNet};
 use crate::ownership::Ownership;
 use crate::ownership::event::{Event, TaskId};
 use crate::types::{MonoTime, NodeId, Replicas, SlotSet};
@@ -40,10 +41,14 @@ pub(super) enum Done {
     /// A pre-copy to this node; `None` if it failed.
     Copied {
         task: TaskId,
-        staged: Option<Staged>,
+        staged: Option<(Staged, BulkLine)>,
     },
-    /// The rest of sealed slots came to this node; those that are whole.
-    Fetched { task: TaskId, whole: Whole },
+    /// The rest of sealed slots came to this node; those that are whole. `None` if it failed.
+    Fetched {
+        task: TaskId,
+        from: NodeId,
+        whole: Option<(Whole, BulkLine)>,
+    },
     /// This node told a peer a copy, and can tell it the rest.
     Told {
         peer: NodeId,
@@ -79,6 +84,10 @@ pub(super) struct Control {
     pub(super) copying: BTreeMap<TaskId, (NodeId, SlotSet)>,
     /// those that are here, by their holder.
     pub(super) copied_from: BTreeMap<NodeId, SlotSet>,
+    /// Connections on which slots came, for the next ones; only while slots move.
+    pub(super) lines: BTreeMap<NodeId, BulkLine>,
+    /// How long slots that leave this node are sealed.
+    pub(super) seals: Seals,
     /// Bytes of transfers to this node.
     pub(super) bytes: BTreeMap<TaskId, Arc<AtomicU64>>,
     /// Copies told to peers, who may ask for the rest.
@@ -169,6 +178,9 @@ impl Control {
         if now >= self.tick_at {
             self.tick_at = now.plus(TICK);
             self.changed = true;
+            if self.ownership.progress().is_empty() {
+                self.lines.clear();
+            }
             self.note_drained();
             self.leave_if_drained().await;
         }

@@ -39,6 +39,8 @@ impl Control {
             }
             Effect::Persist { task, registers } => self.persist(task, &registers),
             Effect::Freeze { task, slots } => {
+                let served = slots.iter().filter(|it| self.engine.table.is_served(*it));
+                self.seals.begin(served, clock::mono_now());
                 let frozen = self.engine.freeze(&slots).await;
                 self.cluster.forwarder.changed();
                 frozen.ok().map(|slots| Event::Frozen { task, slots })
@@ -58,6 +60,8 @@ impl Control {
             }
             Effect::Install { task, epoch, slots } => self.install(task, epoch, slots),
             Effect::Serve { slots } => {
+                let again = slots.iter().map(|(slot, _)| *slot);
+                self.seals.end(again, clock::mono_now());
                 if let Err(error) = self.engine.serve(&slots) {
                     tracing::error!(%error, "a slot is not served; please report this");
                 }
@@ -71,6 +75,8 @@ impl Control {
                 None
             }
             Effect::Announce { records } => {
+                let moved = records.iter().map(|record| record.slot);
+                self.seals.end(moved, clock::mono_now());
                 self.cluster.forwarder.apply(&records);
                 self.changed = true;
                 None
@@ -134,9 +140,9 @@ impl Control {
             slots: slots.into(),
         };
         let (bytes, fetcher, done) = (self.bytes_of(task), self.net.fetcher(), self.done.clone());
-        let slot_bytes_max = self.slot_bytes_max();
+        let (slot_bytes_max, line) = (self.slot_bytes_max(), self.lines.remove(&from));
         self.tasks.spawn_local(async move {
-            let staged = match fetcher.fetch(from, &request).await {
+            let staged = match fetcher.fetch_on(line, from, &request).await {
                 Ok(reader) => Pull::new(reader, bytes, slot_bytes_max).copy().await,
                 Err(error) => Err(error.into()),
             };
@@ -173,9 +179,9 @@ impl Control {
             copied,
         };
         let (bytes, fetcher, done) = (self.bytes_of(task), self.net.fetcher(), self.done.clone());
-        let slot_bytes_max = self.slot_bytes_max();
+        let (slot_bytes_max, line) = (self.slot_bytes_max(), self.lines.remove(&from));
         self.tasks.spawn_local(async move {
-            let whole = match fetcher.fetch(from, &request).await {
+            let whole = match fetcher.fetch_on(line, from, &request).await {
                 Ok(reader) => {
                     let pull = Pull::new(reader, bytes, slot_bytes_max);
                     pull.rest(staged, &expected).await
@@ -186,8 +192,8 @@ impl Control {
                 let error = told(error);
                 tracing::warn!(peer = %from, error, "sealed slots could not be fetched");
             }
-            let whole = whole.unwrap_or_default();
-            done.send(Done::Fetched { task, whole }).await.ok();
+            let whole = whole.ok();
+            done.send(Done::Fetched { task, from, whole }).await.ok();
         });
     }
 
@@ -197,17 +203,24 @@ impl Control {
             Done::Copied { task, staged } => {
                 self.bytes.remove(&task);
                 let mut slots = SlotSet::EMPTY;
-                if let (Some((from, copied)), Some(staged)) = (self.copying.remove(&task), staged) {
+                if let (Some((from, copied)), Some((staged, line))) =
+                    (self.copying.remove(&task), staged)
+                {
                     self.staged.extend(staged);
+                    self.lines.insert(from, line);
                     self.copied_from.insert(from, copied.clone());
                     slots = copied;
                 }
                 self.ownership(Event::Fetched { task, slots }).await;
             }
-            Done::Fetched { task, whole } => {
+            Done::Fetched { task, from, whole } => {
                 self.bytes.remove(&task);
-                let slots = whole.keys().copied().collect();
-                self.whole.extend(whole);
+                let mut slots = SlotSet::EMPTY;
+                if let Some((whole, line)) = whole {
+                    slots = whole.keys().copied().collect();
+                    self.whole.extend(whole);
+                    self.lines.insert(from, line);
+                }
                 self.ownership(Event::Fetched { task, slots }).await;
             }
             Done::Told { peer, export } => {

@@ -247,6 +247,8 @@ impl Control {
             nodes: nodes.collect(),
             hand_offs: hand_offs.collect(),
             refused: self.refused(),
+            seals: self.seals.told(),
+            shut_out: None,
             targets: Arc::clone(&self.targets),
         });
     }

@@ -5,6 +5,7 @@
 //! - [`control`]: the loop; [`talk`] is what peers and operators say to it, [`members`] who they are,
 //!   [`effects`] what the ownership wants done.
 //! - [`pull`] and [`hold`]: the two ends of a slot's way from node to node.
+//! - [`seals`]: how long slots that move are without an owner.
 //! - [`handle`] and [`view`]: what the rest of the node reads and asks.
 
 mod birth;
@@ -14,6 +15,7 @@ mod handle;
 mod hold;
 mod members;
 mod pull;
+mod seals;
 mod talk;
 mod view;
 

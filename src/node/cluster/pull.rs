@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::limiter::transfer::{Row, SlotDigest, Staging, StagingError};
-use crate::node::peers::{BulkError, BulkReader};
+use crate::node::peers::{BulkError, BulkLine, BulkReader};
 use crate::node::policy_sets::versioned::{BadPolicySet, VersionedSet};
 use crate::protocol::bulk::{BulkChunk, BulkRefusal};
 use crate::types::{Position, Slot, SlotTime, StateId};
@@ -79,11 +79,11 @@ impl Pull {
         }
     }
 
-    /// Takes a pre-copy in.
+    /// Takes a pre-copy in; the connection may be asked for more.
     ///
     /// # Errors
     /// [`PullError`].
-    pub(super) async fn copy(mut self) -> Result<Staged, PullError> {
+    pub(super) async fn copy(mut self) -> Result<(Staged, BulkLine), PullError> {
         let mut staged = Staged::new();
         loop {
             match self.next(&mut staged).await? {
@@ -93,13 +93,13 @@ impl Pull {
                         "the end of a slot that is still served",
                     ));
                 }
-                Told::End => return Ok(staged),
+                Told::End => return Ok((staged, self.reader.into_line())),
             }
         }
     }
 
     /// Takes the rest of sealed slots in, on top of what was staged; those that are whole and where
-    /// they were expected to be.
+    /// they were expected to be. The connection may be asked for more.
     ///
     /// # Errors
     /// [`PullError`].
@@ -107,13 +107,13 @@ impl Pull {
         mut self,
         mut staged: Staged,
         expected: &BTreeMap<Slot, Position>,
-    ) -> Result<Whole, PullError> {
+    ) -> Result<(Whole, BulkLine), PullError> {
         let mut whole = Whole::new();
         loop {
             let end = match self.next(&mut staged).await? {
                 Told::Rows => continue,
                 Told::SlotEnd(end) => end,
-                Told::End => return Ok(whole),
+                Told::End => return Ok((whole, self.reader.into_line())),
             };
             if expected.get(&end.slot) != Some(&end.at) {
                 tracing::debug!(slot = %end.slot, "the holder's state is not where it was sealed");

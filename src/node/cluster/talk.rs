@@ -36,6 +36,7 @@ impl Control {
             }
             PeerEvent::Lost { peer } => {
                 self.connected.remove(&peer);
+                self.lines.remove(&peer);
                 self.changed = true;
                 self.swim(SwimEvent::Doubt { node: peer });
                 self.ownership(Event::Lost { peer }).await;

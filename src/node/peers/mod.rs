@@ -33,7 +33,7 @@ mod session;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use bulk::{BulkError, BulkReader, BulkSender};
+pub(crate) use bulk::{BulkError, BulkLine, BulkReader, BulkSender};
 pub(crate) use door::Door;
 pub(crate) use event::PeerEvent;
 pub(crate) use join::{Joiner, join};

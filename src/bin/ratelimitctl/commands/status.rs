@@ -155,6 +155,11 @@ impl View for Shown {
         page.fields(&checks(status));
         if let Some(cluster) = &self.cluster {
             cluster.page(page);
+            page.fields(&moves(status));
+            if !status.shut_out.is_empty() {
+                let why = page.tone(Tone::Bad, &status.shut_out);
+                page.fields(&[("shut out", why)]);
+            }
         }
         page.heading("memory");
         let of = |part, whole| match percent(part, whole) {
@@ -180,6 +185,15 @@ impl View for Shown {
         let storage = self.storage(page);
         page.fields(&storage);
     }
+}
+
+fn moves(status: &Status) -> [(&'static str, String); 1] {
+    let seals = format!(
+        "{} slots, the longest for {} ms",
+        number(status.seals),
+        number(status.seal_longest_ms)
+    );
+    [("sealed", seals)]
 }
 
 fn checks(status: &Status) -> [(&'static str, String); 9] {
