@@ -15,6 +15,8 @@ mod denying;
 #[cfg(feature = "server")]
 mod losing;
 #[cfg(feature = "server")]
+mod resting;
+#[cfg(feature = "server")]
 mod routing;
 #[cfg(feature = "server")]
 mod toy;

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use distributed_rate_limiter::client::{Admin, Builder, Client, Ring};
+use distributed_rate_limiter::client::{Admin, Builder, Client, Ring, Status};
 use distributed_rate_limiter::transport::Role;
 use distributed_rate_limiter::transport::certs::{Authority, Existing};
 use distributed_rate_limiter::transport::tls::Credentials;
@@ -234,6 +234,18 @@ impl Cluster {
             );
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+    }
+
+    /// How each running node is, by its place.
+    pub(crate) async fn statuses(&self) -> Vec<(usize, Status)> {
+        let mut statuses = Vec::new();
+        for (place, at) in self.places.iter().enumerate() {
+            if at.node.is_some() {
+                let status = self.admin(place).await.status().await.unwrap();
+                statuses.push((place, status));
+            }
+        }
+        statuses
     }
 
     /// What each running node thinks of the cluster.
