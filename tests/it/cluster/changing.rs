@@ -69,7 +69,7 @@ async fn a_rolling_kill_of_every_node_lets_nothing_extra_through() {
 }
 
 /// Prints how long slots that moved were sealed.
-async fn tell_seals(cluster: &Cluster) {
+pub(super) async fn tell_seals(cluster: &Cluster) {
     for (place, status) in cluster.statuses().await {
         println!(
             "node {place}: {} slots sealed, the longest for {} ms",
@@ -79,7 +79,7 @@ async fn tell_seals(cluster: &Cluster) {
 }
 
 /// Waits until a node owns nothing.
-async fn drained(cluster: &Cluster, place: usize) {
+pub(super) async fn drained(cluster: &Cluster, place: usize) {
     let admin = cluster.admin(place).await;
     let given_up = now_ns() + u64::try_from(PATIENCE.as_nanos()).unwrap();
     loop {

@@ -2,6 +2,7 @@
 
 mod changing;
 mod cut;
+mod five;
 mod steady;
 
 use std::time::Duration;

@@ -137,6 +137,11 @@ impl Cluster {
         self.node_mut(place).wait_serving();
     }
 
+    /// `kill -9` of a node that is not asked any more, until it is started again.
+    pub(crate) fn lose(&mut self, place: usize) {
+        self.places[place].node = None;
+    }
+
     /// A running node.
     pub(crate) fn node_mut(&mut self, place: usize) -> &mut Node {
         self.places[place].node.as_mut().unwrap()
@@ -248,6 +253,17 @@ impl Cluster {
         statuses
     }
 
+    /// An admin of each running node.
+    pub(crate) async fn admins(&self) -> Vec<Admin> {
+        let mut admins = Vec::new();
+        for (place, at) in self.places.iter().enumerate() {
+            if at.node.is_some() {
+                admins.push(self.admin(place).await);
+            }
+        }
+        admins
+    }
+
     /// What each running node thinks of the cluster.
     pub(crate) async fn views(&self) -> Vec<Ring> {
         let mut views = Vec::new();
@@ -261,7 +277,7 @@ impl Cluster {
 }
 
 /// Whether all views name the same owner of each slot, and the ring's target is that owner.
-fn is_settled(views: &[Ring]) -> bool {
+pub(crate) fn is_settled(views: &[Ring]) -> bool {
     let owners = |view: &Ring| -> Option<Vec<u128>> {
         let mut owners = Vec::new();
         for &(slots, owner, target) in &view.runs {
