@@ -32,6 +32,7 @@ use crate::node::policy_sets::versioned::{META_NAME, VersionedSet};
 use crate::node::start::Birth;
 use crate::ownership::record::Register;
 use crate::ownership::{Ownership, Settings as OwnershipSettings};
+use crate::protocol::peer::PeerRefusal;
 use crate::storage::layout::is_new;
 use crate::transport::tls::Credentials;
 use crate::types::{BootCounter, NodeId, SLOT_COUNT, Slot, SlotRecord};
@@ -138,6 +139,7 @@ impl Membership {
         };
         let registers = registers(engine)?;
         let roster = roster(engine)?;
+        may_take_part(&roster, about.node)?;
         let setup = peer_setup(part.credentials, &own).map_err(StartError::Credentials)?;
         let forwarder = Arc::new(Forwarder::new(about.node, setup, Waits::default()));
         let (policies, effects) = policies(engine, &roster, file)?;
@@ -195,6 +197,9 @@ impl Membership {
         let since = clock::mono_now();
         let mine = || Slot::all().filter(|slot| map.is_mine(*slot));
         while !mine().all(|slot| engine.table.is_served(slot)) {
+            if let Some(reason) = self.cluster.view().shut_out.clone() {
+                return Err(StartError::ShutOut { reason });
+            }
             if clock::mono_now().since(since) > START_PATIENCE || engine.fence.is_closed() {
                 return Err(StartError::NotReady);
             }
@@ -277,6 +282,7 @@ fn control(
         standing: Standing::Active,
         leaving: false,
         waits_drained: Vec::new(),
+        shut_out: None,
         changed: true,
     }
 }
@@ -317,6 +323,16 @@ fn roster(engine: &Engine) -> Result<Roster, StartError> {
     Roster::from_bytes(&bytes).ok_or_else(|| StartError::Damaged {
         what: "the roster".to_owned(),
     })
+}
+
+/// Refuses a node that has learned, in an earlier life, that it was removed.
+fn may_take_part(roster: &Roster, me: NodeId) -> Result<(), StartError> {
+    let mut entries = roster.entries();
+    if entries.any(|it| it.node == me && it.standing == Standing::Removed) {
+        let reason = PeerRefusal::Removed { node: me.0 }.to_string();
+        return Err(StartError::ShutOut { reason });
+    }
+    Ok(())
 }
 
 /// Which policies are in force, and what is to be done about it first.

@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::handle::{Cluster, Command};
-use super::pull::{Staged, Whole};
+use super::pull::{PullError, Rest, Staged, Whole};
 use super::seals::Seals;
 use crate::limiter::table::SlotExport;
 use crate::membership::identity::Address;
@@ -38,16 +38,16 @@ pub(super) const DONE_MAX: usize = 64;
 #[derive(Debug)]
 #[expect(clippy::large_enum_variant, reason = "few, each moved once")]
 pub(super) enum Done {
-    /// A pre-copy to this node; `None` if it failed.
+    /// A pre-copy to this node.
     Copied {
         task: TaskId,
-        staged: Option<(Staged, BulkLine)>,
+        staged: Result<(Staged, BulkLine), PullError>,
     },
-    /// The rest of sealed slots came to this node; those that are whole. `None` if it failed.
+    /// The rest of sealed slots came to this node; those that are whole.
     Fetched {
         task: TaskId,
         from: NodeId,
-        whole: Option<(Whole, BulkLine)>,
+        whole: Result<(Rest, BulkLine), PullError>,
     },
     /// This node told a peer a copy, and can tell it the rest.
     Told {
@@ -104,6 +104,8 @@ pub(super) struct Control {
     pub(super) leaving: bool,
     /// Who waits until this node owns nothing.
     pub(super) waits_drained: Vec<Sender<()>>,
+    /// Why the cluster has shut this node out, if it has: it serves nothing any more.
+    pub(super) shut_out: Option<String>,
     /// There is something new to show.
     pub(super) changed: bool,
 }

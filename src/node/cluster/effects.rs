@@ -62,6 +62,10 @@ impl Control {
             Effect::Serve { slots } => {
                 let again = slots.iter().map(|(slot, _)| *slot);
                 self.seals.end(again, clock::mono_now());
+                // Nobody lets this node grant any more, whatever its own registers say.
+                if self.shut_out.is_some() {
+                    return None;
+                }
                 if let Err(error) = self.engine.serve(&slots) {
                     tracing::error!(%error, "a slot is not served; please report this");
                 }
@@ -150,7 +154,6 @@ impl Control {
                 let error = told(error);
                 tracing::warn!(peer = %from, error, "a copy of slots failed; it is tried again");
             }
-            let staged = staged.ok();
             done.send(Done::Copied { task, staged }).await.ok();
         });
         self.copying.insert(task, (from, slots.clone()));
@@ -192,7 +195,6 @@ impl Control {
                 let error = told(error);
                 tracing::warn!(peer = %from, error, "sealed slots could not be fetched");
             }
-            let whole = whole.ok();
             done.send(Done::Fetched { task, from, whole }).await.ok();
         });
     }
@@ -202,24 +204,36 @@ impl Control {
         match done {
             Done::Copied { task, staged } => {
                 self.bytes.remove(&task);
-                let mut slots = SlotSet::EMPTY;
-                if let (Some((from, copied)), Some((staged, line))) =
-                    (self.copying.remove(&task), staged)
-                {
-                    self.staged.extend(staged);
-                    self.lines.insert(from, line);
-                    self.copied_from.insert(from, copied.clone());
-                    slots = copied;
-                }
+                let Some((from, copied)) = self.copying.remove(&task) else {
+                    return;
+                };
+                let slots = match staged {
+                    Ok((staged, line)) => {
+                        self.staged.extend(staged);
+                        self.lines.insert(from, line);
+                        self.copied_from.insert(from, copied.clone());
+                        copied
+                    }
+                    Err(error) => {
+                        self.judge_transfer(from, &error);
+                        SlotSet::EMPTY
+                    }
+                };
                 self.ownership(Event::Fetched { task, slots }).await;
             }
             Done::Fetched { task, from, whole } => {
                 self.bytes.remove(&task);
                 let mut slots = SlotSet::EMPTY;
-                if let Some((whole, line)) = whole {
-                    slots = whole.keys().copied().collect();
-                    self.whole.extend(whole);
-                    self.lines.insert(from, line);
+                match whole {
+                    Ok((whole, line)) => {
+                        slots = whole.slots.keys().copied().collect();
+                        if whole.refused > 0 {
+                            self.net.senseless(from, "slots that do not add up");
+                        }
+                        self.whole.extend(whole.slots);
+                        self.lines.insert(from, line);
+                    }
+                    Err(error) => self.judge_transfer(from, &error),
                 }
                 self.ownership(Event::Fetched { task, slots }).await;
             }

@@ -4,6 +4,7 @@
 //! - [`mod@birth`]: how a node becomes one of its cluster, and the thread.
 //! - [`control`]: the loop; [`talk`] is what peers and operators say to it, [`members`] who they are,
 //!   [`effects`] what the ownership wants done.
+//! - [`judge`]: what peers send and what cannot be; what this node must not do any more.
 //! - [`pull`] and [`hold`]: the two ends of a slot's way from node to node.
 //! - [`seals`]: how long slots that move are without an owner.
 //! - [`handle`] and [`view`]: what the rest of the node reads and asks.
@@ -13,10 +14,13 @@ mod control;
 mod effects;
 mod handle;
 mod hold;
+mod judge;
 mod members;
 mod pull;
 mod seals;
 mod talk;
+#[cfg(test)]
+mod tests;
 mod view;
 
 pub(crate) use birth::{Membership, Part, birth, set_of};

@@ -17,6 +17,16 @@ pub(super) type Staged = BTreeMap<Slot, Staging>;
 /// Slots that are whole.
 pub(super) type Whole = BTreeMap<Slot, Vec<Row>>;
 
+/// What came of sealed slots.
+#[derive(Debug, Default)]
+pub(super) struct Rest {
+    /// Those that are whole.
+    pub(super) slots: Whole,
+    /// How many were told that are not: not asked for, not where they were sealed, or of another
+    /// digest.
+    pub(super) refused: usize,
+}
+
 /// Why a transfer ended early. Nothing of what came is used; the hand-off starts anew by itself.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum PullError {
@@ -107,23 +117,27 @@ impl Pull {
         mut self,
         mut staged: Staged,
         expected: &BTreeMap<Slot, Position>,
-    ) -> Result<(Whole, BulkLine), PullError> {
-        let mut whole = Whole::new();
+    ) -> Result<(Rest, BulkLine), PullError> {
+        let mut rest = Rest::default();
         loop {
             let end = match self.next(&mut staged).await? {
                 Told::Rows => continue,
                 Told::SlotEnd(end) => end,
-                Told::End => return Ok((whole, self.reader.into_line())),
+                Told::End => return Ok((rest, self.reader.into_line())),
             };
             if expected.get(&end.slot) != Some(&end.at) {
                 tracing::debug!(slot = %end.slot, "the holder's state is not where it was sealed");
+                rest.refused = rest.refused.saturating_add(1);
                 continue;
             }
             let staging = staged.remove(&end.slot);
             let staging = staging.unwrap_or_else(|| Staging::new(end.slot, self.slot_bytes_max));
             match staging.finish(end.clock, end.digest) {
-                Ok(rows) => drop(whole.insert(end.slot, rows)),
-                Err(error) => tracing::warn!(%error, "a slot's state did not arrive whole"),
+                Ok(rows) => drop(rest.slots.insert(end.slot, rows)),
+                Err(error) => {
+                    tracing::debug!(%error, "a slot's state did not arrive whole");
+                    rest.refused = rest.refused.saturating_add(1);
+                }
             }
         }
     }

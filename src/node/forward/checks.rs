@@ -116,6 +116,11 @@ impl<L: Local> Clustered<L> {
         let now = clock::mono_now();
         let mut sorted = Sorted::default();
         for item in items {
+            if self.forwarder.is_shut_out() {
+                let answer = self.local.without_owner(item.ask);
+                sorted.decided.push((item.place, answer));
+                continue;
+            }
             match (self.forwarder.route(item.slot), leg.via) {
                 (Route::Proxy(owner), Via::Caller) => sorted.send(owner, &item, now),
                 (Route::Proxy(_), Via::Proxy) => {

@@ -237,4 +237,17 @@ impl Fetcher {
         }
         self.fetch(from, request).await
     }
+
+    /// Sends bytes where a request should be, and waits until the connection is closed.
+    #[cfg(test)]
+    pub(crate) async fn garble(&self, to: NodeId, bytes: &[u8]) -> Result<(), BulkError> {
+        let address = self.addresses.read().get(&to).cloned();
+        let address = address.ok_or(BulkError::Unknown { node: to })?;
+        let reached = self.dialer.dial(to, &address, Purpose::Bulk).await?;
+        let connection = reached.greeted.connection;
+        let (mut send, _receive) = connection.open_bi().await.map_err(|_| BulkError::CutOff)?;
+        send.write_all(bytes).await.map_err(|_| BulkError::CutOff)?;
+        connection.closed().await;
+        Ok(())
+    }
 }

@@ -31,7 +31,7 @@ mod own;
 mod seeds;
 mod session;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 pub(crate) use bulk::{BulkError, BulkLine, BulkReader, BulkSender};
 pub(crate) use door::Door;

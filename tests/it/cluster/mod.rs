@@ -3,6 +3,7 @@
 mod changing;
 mod cut;
 mod five;
+mod removed;
 mod steady;
 
 use std::time::Duration;

@@ -142,6 +142,11 @@ impl Cluster {
         self.places[place].node = None;
     }
 
+    /// A running node, to look at.
+    pub(crate) fn node(&self, place: usize) -> &Node {
+        self.places[place].node.as_ref().unwrap()
+    }
+
     /// A running node.
     pub(crate) fn node_mut(&mut self, place: usize) -> &mut Node {
         self.places[place].node.as_mut().unwrap()
