@@ -13,7 +13,9 @@ mod slots;
 pub(crate) mod tests;
 
 pub(crate) use ask::{Cluster, find_node};
-pub(crate) use picture::{NodeLine, Picture};
+#[cfg(test)]
+pub(crate) use picture::Answer;
+pub(crate) use picture::{NodeLine, Picture, Seen};
 pub(crate) use slots::{Range, Slots, moves, ranges};
 
 /// A node's id as it is printed everywhere.
