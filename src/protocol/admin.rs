@@ -103,7 +103,7 @@ pub struct RingNode {
     pub node: u128,
     /// Its advertised address.
     pub address: String,
-    /// `alive`, `suspect`, `down`, `draining` or `left`.
+    /// `alive`, `suspect`, `down`, `draining`, `left` or `removed`.
     pub state: String,
     /// How often it has started, as far as is known.
     pub boot_counter: u64,

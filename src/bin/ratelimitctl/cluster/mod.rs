@@ -30,6 +30,11 @@ pub(crate) fn id(node: u128) -> String {
     )
 }
 
+/// Whether a node in this state has gone from the cluster: it owns nothing and is not asked.
+pub(crate) fn has_gone(state: &str) -> bool {
+    state == "left" || state == "removed"
+}
+
 /// The beginning of a node's id, which tells it from the others of its cluster.
 pub(crate) fn short(node: u128) -> String {
     format!("{:08x}", node >> 96)

@@ -85,7 +85,7 @@ impl InCluster {
         }
     }
 
-    fn page(&self, page: &mut Page) {
+    fn page(&self, status: &Status, page: &mut Page) {
         page.heading("cluster");
         let states = self.states.iter();
         let states = states.map(|(state, count)| format!("{count} {state}"));
@@ -110,6 +110,7 @@ impl InCluster {
             ),
             ("proxied", number(self.proxied)),
             ("hand-offs", self.hand_offs.to_string()),
+            ("sealed", seals(status)),
             ("policies", policies),
         ]);
     }
@@ -154,8 +155,7 @@ impl View for Shown {
         page.heading("checks");
         page.fields(&checks(status));
         if let Some(cluster) = &self.cluster {
-            cluster.page(page);
-            page.fields(&moves(status));
+            cluster.page(status, page);
             if !status.shut_out.is_empty() {
                 let why = page.tone(Tone::Bad, &status.shut_out);
                 page.fields(&[("shut out", why)]);
@@ -187,13 +187,15 @@ impl View for Shown {
     }
 }
 
-fn moves(status: &Status) -> [(&'static str, String); 1] {
-    let seals = format!(
-        "{} slots, the longest for {} ms",
-        number(status.seals),
-        number(status.seal_longest_ms)
-    );
-    [("sealed", seals)]
+fn seals(status: &Status) -> String {
+    match status.seals {
+        0 => "no slot".to_owned(),
+        slots => format!(
+            "{} slots, the longest for {} ms",
+            number(slots),
+            number(status.seal_longest_ms)
+        ),
+    }
 }
 
 fn checks(status: &Status) -> [(&'static str, String); 9] {
@@ -269,11 +271,11 @@ mod tests {
         ring.nodes[2].state = "down".into();
         ring.nodes[1].policies = 5;
         let mut page = Page::new(false, None);
-        InCluster::of(&ring).page(&mut page);
+        InCluster::of(&ring).page(&Status::default(), &mut page);
         assert_eq!(
             page.text(),
             "cluster\nnodes      2 alive, 1 down\nslots      1,024 of 4,096  (25.0 %)\nproxied    0\n\
-             hand-offs  0\npolicies   others on 00000002\n"
+             hand-offs  0\nsealed     no slot\npolicies   others on 00000002\n"
         );
     }
 }

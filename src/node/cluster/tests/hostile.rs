@@ -147,9 +147,8 @@ async fn a_seal_that_nobody_finishes_is_undone_and_its_late_proposal_is_refused(
     for (ballot, granted) in [(own, 1), (own, 0), (ballot(1, FORGER), 0)] {
         bed.send(ownership_frames(&seal(ballot))).await;
         let answer = loop {
-            match bed.said.recv().await.unwrap() {
-                WireMessage::Sealed { slots, refused, .. } => break (slots.len(), refused.len()),
-                _ => continue,
+            if let WireMessage::Sealed { slots, refused, .. } = bed.said.recv().await.unwrap() {
+                break (slots.len(), refused.len());
             }
         };
         assert_eq!(answer, (granted, 1 - granted), "{ballot:?}");
