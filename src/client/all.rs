@@ -18,12 +18,13 @@ use futures_util::future::join_all;
 use tokio::time::timeout;
 
 use super::aim::Aim;
-use super::attempt::Attempt;
+use super::attempt::{Again, Attempt};
 use super::check::{Check, encode_body};
 use super::client::Client;
 use super::core::Core;
 use super::error::CheckError;
 use super::reservation::reserve_one;
+use super::rest::Rest;
 use super::waiting::Waiting;
 use crate::protocol::client::{RequestBody, ResponseBody};
 use crate::protocol::error::WireError;
@@ -322,14 +323,17 @@ impl<'a> Held<'a> {
                 return self.cost;
             };
             let node = Waiting::node(&waiting);
-            if attempt.again(self.core, node, &outcome) {
-                queued = self.core.queue_request(&attempt, &body, 1);
-                continue;
+            match attempt.again(self.core, node, &outcome) {
+                Again::No => {
+                    return match attempt.conclude(outcome) {
+                        Ok(ResponseBody::Done) => 0,
+                        Ok(_) | Err(_) => self.cost,
+                    };
+                }
+                Again::Now => {}
+                Again::After(rest) => Rest::new(self.core, rest).await,
             }
-            return match attempt.conclude(outcome) {
-                Ok(ResponseBody::Done) => 0,
-                Ok(_) | Err(_) => self.cost,
-            };
+            queued = self.core.queue_request(&attempt, &body, 1);
         }
     }
 }

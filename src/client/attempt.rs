@@ -1,9 +1,9 @@
 //! The way of one call: where it may still be sent, and what its end means.
 //!
 //! A call is sent to its slot's owner, or anywhere else. It is sent again when it certainly was not
-//! counted (it was never sent, or a node said that it is not the owner: once), and once more when
-//! its connection was lost, if that is allowed. From then on it may have been counted, whatever is
-//! answered.
+//! counted (it was never sent; a node said that it is not the owner: once; or was overloaded: after
+//! a rest, a few times), and once more when its connection was lost, if that is allowed. From then
+//! on it may have been counted, whatever is answered.
 //!
 //! A client that was idle while a whole cluster restarted finds out one by one that its connections
 //! are dead. So if the second one had been silent since before the call too, that costs no sending,
@@ -16,6 +16,7 @@ use super::aim::Aim;
 use super::core::Core;
 use super::error::CheckError;
 use super::health::Doubt;
+use super::rest::Rests;
 use super::waiters::Outcome;
 use crate::protocol::client::ResponseBody;
 use crate::protocol::error::WireError;
@@ -51,6 +52,18 @@ pub(super) struct Attempt {
     sends_left: u8,
     lost: Lost,
     redirected: bool,
+    rests: Rests,
+}
+
+/// Whether a call is to be sent again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Again {
+    /// It has ended.
+    No,
+    /// At once.
+    Now,
+    /// After a rest.
+    After(Duration),
 }
 
 impl Attempt {
@@ -68,45 +81,65 @@ impl Attempt {
             sends_left: sends,
             lost: Lost::Never,
             redirected: false,
+            rests: Rests::default(),
         }
     }
 
-    /// The same for some checks of a list, which follow a [`WireError::NotOwner`] one by one.
+    /// The same for some checks of a list, which follow a [`WireError::NotOwner`] one by one, and
+    /// rest together.
     pub(super) fn part(&self, slot: Option<Slot>) -> Self {
         Self {
             slot,
             redirected: true,
+            rests: Rests::SPENT,
             ..self.clone()
         }
     }
 
     /// Whether it is to be queued again after this outcome on a lane to `node`.
-    pub(super) fn again(&mut self, core: &Core, node: NodeId, outcome: &Outcome) -> bool {
+    pub(super) fn again(&mut self, core: &Core, node: NodeId, outcome: &Outcome) -> Again {
+        let now = core.now();
         let again = match outcome {
             Outcome::Lost { heard } => self.resend(node, *heard),
             Outcome::Unsent | Outcome::Unreachable(_) => {
                 self.insist = false;
-                true
+                Again::Now
             }
             Outcome::Decided(Err(error)) | Outcome::Answered(ResponseBody::Failed(error)) => {
-                self.redirect(core, error)
+                self.follow(core, now, error)
             }
             Outcome::Decided(Ok(_))
             | Outcome::Answered(_)
             | Outcome::TimedOut { .. }
             | Outcome::Misfit
-            | Outcome::Closed => false,
+            | Outcome::Closed => Again::No,
         };
-        let now = core.now();
-        if !again || now >= self.deadline {
-            return false;
+        if again == Again::No || now >= self.deadline {
+            return Again::No;
         }
         self.queued_at = now;
-        true
+        again
+    }
+
+    /// Follows a node that says who the owner is (once, though each is believed), or when to come
+    /// back.
+    fn follow(&mut self, core: &Core, now: Duration, error: &WireError) -> Again {
+        if core.redirect(error) && !self.redirected {
+            self.redirected = true;
+            self.insist = true;
+            return Again::Now;
+        }
+        let left = self.deadline.saturating_sub(now);
+        let Some(rest) = self.rests.next(error, left, rand::random()) else {
+            return Again::No;
+        };
+        self.redirected = false;
+        self.insist = false;
+        Again::After(rest)
     }
 
     /// `heard`: when something last came over the connection that was lost.
-    fn resend(&mut self, node: NodeId, heard: Duration) -> bool {
+    fn resend(&mut self, node: NodeId, heard: Duration) -> Again {
         let was_dead = heard < self.began;
         self.lost = match self.lost {
             Lost::Yes if was_dead && self.sends_left > 0 => Lost::Restarted,
@@ -130,17 +163,11 @@ impl Attempt {
             },
         });
         self.insist = false;
-        self.sends_left > 0
-    }
-
-    /// Follows a node that says who the owner is; once, though each is believed.
-    fn redirect(&mut self, core: &Core, error: &WireError) -> bool {
-        if !core.redirect(error) || self.redirected {
-            return false;
+        if self.sends_left > 0 {
+            Again::Now
+        } else {
+            Again::No
         }
-        self.redirected = true;
-        self.insist = true;
-        true
     }
 
     /// What the outcome means to the caller.

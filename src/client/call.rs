@@ -6,12 +6,13 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use super::aim::Aim;
-use super::attempt::Attempt;
+use super::attempt::{Again, Attempt};
 use super::batch::ASK_BYTES_MAX;
 use super::check::Check;
 use super::core::Core;
 use super::denial_cache::Asked;
 use super::error::CheckError;
+use super::rest::Rest;
 use super::settings::Settings;
 use super::waiters::Outcome;
 use super::waiting::Waiting;
@@ -56,7 +57,7 @@ impl<'a> IntoFuture for CheckCall<'a> {
         CheckFuture {
             call: self,
             began: None,
-            waiting: None,
+            stage: Stage::New,
         }
     }
 }
@@ -69,7 +70,18 @@ impl<'a> IntoFuture for CheckCall<'a> {
 pub struct CheckFuture<'a> {
     call: CheckCall<'a>,
     began: Option<Began>,
-    waiting: Option<Waiting<'a>>,
+    stage: Stage<'a>,
+}
+
+/// What it waits for.
+#[derive(Debug)]
+enum Stage<'a> {
+    /// The first poll.
+    New,
+    /// An answer.
+    Waiting(Waiting<'a>),
+    /// The time to come again.
+    Resting(Rest<'a>),
 }
 
 /// What is known from the first poll on.
@@ -98,7 +110,7 @@ impl CheckFuture<'_> {
             asked: core.denials.asked(now),
             attempt: Attempt::new(now, aim, settings.sends(), settings.deadline),
         });
-        self.waiting = Some(queue(&self.call, &began.attempt, cx)?);
+        self.stage = Stage::Waiting(queue(&self.call, &began.attempt, cx)?);
         Ok(None)
     }
 
@@ -123,17 +135,57 @@ impl CheckFuture<'_> {
             core.keep_denial(check, *aim, *asked, &decision);
             return Some(Ok(decision));
         }
-        if attempt.again(core, node, &outcome) {
-            return match queue(&self.call, attempt, cx) {
-                Ok(waiting) => {
-                    self.waiting = Some(waiting);
-                    None
-                }
-                Err(error) => Some(Err(attempt.told(error))),
-            };
+        match attempt.again(core, node, &outcome) {
+            Again::No => {
+                let answer = attempt.conclude(outcome);
+                Some(answer.and(Err(CheckError::UnexpectedAnswer)))
+            }
+            Again::Now => self.queue(cx).map(Err),
+            Again::After(rest) => {
+                self.stage = Stage::Resting(Rest::new(core, rest));
+                None
+            }
         }
-        let answer = attempt.conclude(outcome);
-        Some(answer.and(Err(CheckError::UnexpectedAnswer)))
+    }
+
+    /// Queues the check again; why not, if not.
+    fn queue(&mut self, cx: &Context<'_>) -> Option<CheckError> {
+        let Some(Began { attempt, .. }) = &self.began else {
+            return Some(CheckError::Closed);
+        };
+        match queue(&self.call, attempt, cx) {
+            Ok(waiting) => {
+                self.stage = Stage::Waiting(waiting);
+                None
+            }
+            Err(error) => Some(attempt.told(error)),
+        }
+    }
+
+    /// Goes on until it waits for something, or there is an answer.
+    fn go_on(&mut self, cx: &mut Context<'_>) -> Poll<Result<Decision, CheckError>> {
+        loop {
+            let answer = match &mut self.stage {
+                Stage::New => self.begin(cx).transpose(),
+                Stage::Resting(rest) => match Pin::new(rest).poll(cx) {
+                    Poll::Ready(()) => self.queue(cx).map(Err),
+                    Poll::Pending => return Poll::Pending,
+                },
+                Stage::Waiting(waiting) => match Pin::new(&mut *waiting).poll(cx) {
+                    Poll::Ready(outcome) => {
+                        let node = waiting.node();
+                        self.end(outcome, node, cx)
+                    }
+                    Poll::Pending => return Poll::Pending,
+                },
+            };
+            match (answer, &self.stage) {
+                (Some(answer), _) => return Poll::Ready(answer),
+                // It was queued just now, with this waker.
+                (None, Stage::Waiting(_)) => return Poll::Pending,
+                (None, Stage::New | Stage::Resting(_)) => {}
+            }
+        }
     }
 }
 
@@ -152,20 +204,6 @@ impl Future for CheckFuture<'_> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let settings = self.call.settings;
-        let Some(waiting) = &mut self.waiting else {
-            return match self.begin(cx) {
-                Ok(None) => Poll::Pending,
-                Ok(Some(denial)) => Poll::Ready(Ok(denial)),
-                Err(error) => Poll::Ready(settings.settle_for(Err(error))),
-            };
-        };
-        let Poll::Ready(outcome) = Pin::new(&mut *waiting).poll(cx) else {
-            return Poll::Pending;
-        };
-        let node = waiting.node();
-        match self.end(outcome, node, cx) {
-            Some(answer) => Poll::Ready(settings.settle_for(answer)),
-            None => Poll::Pending,
-        }
+        self.go_on(cx).map(|answer| settings.settle_for(answer))
     }
 }

@@ -17,6 +17,7 @@ use super::health::Health;
 use super::lane::Lane;
 use super::place::{Place, Shape};
 use super::pool::Known;
+use super::rest::Resting;
 use super::seats::{NODES_MAX, SEEDS};
 use super::stream::Spread;
 use crate::protocol::client::{RequestBody, ResponseBody};
@@ -53,6 +54,8 @@ pub(super) struct Core {
     pub(super) connected: Notify,
     pub(super) next_lane: AtomicUsize,
     pub(super) closed: AtomicBool,
+    /// Calls that were turned away and come again.
+    pub(super) resting: Resting,
     clock: Clock,
     /// When the timekeeper looks at the deadlines next, in ns; `u64::MAX` while it looks or if
     /// nobody waits.
@@ -81,6 +84,7 @@ impl Core {
             connected: Notify::new(),
             next_lane: AtomicUsize::new(0),
             closed: AtomicBool::new(false),
+            resting: Resting::default(),
             clock: Clock::start(),
             next_look_ns: AtomicU64::new(u64::MAX),
             sooner: Notify::new(),
@@ -120,6 +124,7 @@ impl Core {
         let _known = self.known.lock();
         let lanes = self.places.iter().flat_map(Place::lanes);
         lanes.for_each(Lane::close);
+        self.resting.wake_all();
     }
 
     /// Asks, of the owner that `aim` names, what is not sent twice; waits for the answer.
@@ -168,7 +173,7 @@ impl Core {
 
     /// Ends the calls whose deadline has passed; says when to look again.
     fn expire(&self, now: Duration) -> Option<Duration> {
-        let mut next: Option<Duration> = None;
+        let mut next = self.resting.wake(now);
         for place in &self.places {
             for (n, lane) in place.lanes().iter().enumerate() {
                 let expiry = lane.expire(now);

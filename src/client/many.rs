@@ -1,4 +1,5 @@
 //! Lists of checks: split by owner, a few frames to each, all at the same time; answers in order.
+//! Those that are not answered for good go on another round.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -12,6 +13,7 @@ use super::check::Check;
 use super::core::Core;
 use super::denial_cache::Asked;
 use super::error::CheckError;
+use super::rest::{Rest, Rests};
 use super::settings::Settings;
 use super::waiting::Waiting;
 use crate::protocol::client::{BATCH_MAX, ResponseBody};
@@ -44,28 +46,68 @@ pub(super) async fn ask_all(
     };
     let mut answers: Vec<Option<Answer>> = checks.iter().map(|_| None).collect();
     let mut open = list.not_denied(&mut answers);
-    // A second round for what the first asked somebody who was not the owner.
-    for round in [1, 2] {
-        let mut moved = Vec::new();
+    let mut rounds = Rounds::default();
+    while !open.is_empty() {
         for (n, answer) in list.ask_owners(open).await {
-            let follow = matches!(&answer, Err(CheckError::Refused(error)) if core.redirect(error));
-            if follow && round == 1 {
-                moved.push(n);
-            }
+            rounds.sort(core, n, &answer);
             if let Some(place) = answers.get_mut(n) {
                 *place = Some(answer);
             }
         }
-        if moved.is_empty() {
-            break;
-        }
-        open = moved;
-        list.attempt.insist = true;
+        open = rounds.next(core, &mut list.attempt).await;
     }
     answers
         .into_iter()
         .map(|answer| settings.settle_for(answer.unwrap_or(Err(CheckError::UnexpectedAnswer))))
         .collect()
+}
+
+/// Which checks of a list are asked again.
+#[derive(Debug, Default)]
+struct Rounds {
+    /// Asked of somebody who was not the owner.
+    moved: Vec<usize>,
+    /// Told to come again, and what the last of them was told.
+    turned_away: Vec<usize>,
+    error: Option<WireError>,
+    /// Whether those that had moved were asked again since the last rest.
+    followed: bool,
+    rests: Rests,
+}
+
+impl Rounds {
+    /// Takes notice of the answer to the `n`th check.
+    fn sort(&mut self, core: &Core, n: usize, answer: &Answer) {
+        let Err(CheckError::Refused(error)) = answer else {
+            return;
+        };
+        // Each is believed, though one is followed.
+        if core.redirect(error) {
+            self.moved.extend((!self.followed).then_some(n));
+        } else if let WireError::Overloaded { .. } = error {
+            self.turned_away.push(n);
+            self.error = Some(error.clone());
+        }
+    }
+
+    /// The checks of the next round; after a rest, if none is left but those that were told to.
+    async fn next(&mut self, core: &Core, attempt: &mut Attempt) -> Vec<usize> {
+        if !self.moved.is_empty() {
+            self.followed = true;
+            attempt.insist = true;
+            return std::mem::take(&mut self.moved);
+        }
+        let left = attempt.deadline.saturating_sub(core.now());
+        let error = self.error.take();
+        let rest = error.and_then(|error| self.rests.next(&error, left, rand::random()));
+        let Some(rest) = rest else {
+            return Vec::new();
+        };
+        Rest::new(core, rest).await;
+        self.followed = false;
+        attempt.insist = false;
+        std::mem::take(&mut self.turned_away)
+    }
 }
 
 /// A list that is asked.

@@ -47,6 +47,7 @@ mod pending;
 mod place;
 mod pool;
 mod reservation;
+mod rest;
 mod route_cache;
 mod seats;
 mod seed;

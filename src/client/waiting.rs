@@ -7,12 +7,13 @@ use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 
-use super::attempt::Attempt;
+use super::attempt::{Again, Attempt};
 use super::core::{ANYWHERE, Core};
 use super::error::CheckError;
 use super::health::{Doubt, Health, Turned};
 use super::lane::Lane;
 use super::place::Place;
+use super::rest::Rest;
 use super::seats::SEEDS;
 use super::waiters::{Outcome, WaiterId};
 use crate::protocol::client::ResponseBody;
@@ -109,8 +110,10 @@ impl Core {
     ) -> Result<ResponseBody, CheckError> {
         loop {
             let outcome = (&mut waiting).await;
-            if !attempt.again(self, waiting.node(), &outcome) {
-                return attempt.conclude(outcome);
+            match attempt.again(self, waiting.node(), &outcome) {
+                Again::No => return attempt.conclude(outcome),
+                Again::Now => {}
+                Again::After(rest) => Rest::new(self, rest).await,
             }
             waiting = self
                 .queue_request(attempt, body, checks)

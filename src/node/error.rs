@@ -63,6 +63,12 @@ pub enum StartError {
     /// The slots that the node owns could not be taken up again in time.
     #[error("the node could not take up its slots; see the log")]
     NotReady,
+    /// The cluster does not let this node grant any more.
+    #[error("the cluster has shut this node out: {reason}")]
+    ShutOut {
+        /// Why, and what to do about it.
+        reason: String,
+    },
     /// A thread or runtime could not be started.
     #[error("cannot start a thread; check the limits of the process")]
     Thread(#[source] std::io::Error),

@@ -96,6 +96,7 @@ impl Engine {
         let forwarded = cluster.map(|cluster| cluster.forwarder.counts());
         let forwarded = forwarded.unwrap_or_default();
         let file = cluster.map(|cluster| cluster.file_state());
+        let view = cluster.map(|cluster| cluster.view()).unwrap_or_default();
         let uptime = clock::mono_now().since(self.about.started).as_millis();
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -134,11 +135,14 @@ impl Engine {
             policy_file_differs: file == Some(FileState::Differs),
             not_owner: forwarded.not_owner,
             sealed_out: forwarded.sealed_out,
-            peers_refused: cluster.map_or(0, |cluster| cluster.view().refused),
+            peers_refused: view.refused,
             policy_file_error: match file {
                 Some(FileState::Broken(why)) => why.chars().take(FILE_ERROR_MAX).collect(),
                 Some(FileState::Same | FileState::Differs) | None => String::new(),
             },
+            seals: view.seals.0,
+            seal_longest_ms: u64::try_from(view.seals.1.as_millis()).unwrap_or(u64::MAX),
+            shut_out: view.shut_out.clone().unwrap_or_default(),
         }
     }
 }

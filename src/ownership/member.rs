@@ -12,7 +12,7 @@ use super::message::{Message, Proposal, Refused, SealedSlot};
 use super::record::is_sound;
 use super::refusal::Refusal;
 use super::settings::{MESSAGE_SLOTS_MAX, OWED_MAX};
-use crate::types::{Epoch, NodeId, Position, Slot, SlotSet, SlotTime};
+use crate::types::{Epoch, NodeId, Position, Replicas, Slot, SlotSet, SlotTime};
 
 /// An answer that waits for the disk.
 #[derive(Debug)]
@@ -98,6 +98,9 @@ impl Ledger {
             Refusal::NoReplica
         } else if !register.agrees_with(&it.base) {
             Refusal::Contradiction
+        } else if it.base.replicas == Replicas::one(self.me) && register.promised < ballot {
+            // T2: alone it is the majority that must have promised first.
+            Refusal::Unsealed
         } else {
             return true;
         };

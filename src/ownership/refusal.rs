@@ -26,9 +26,12 @@ pub(crate) enum Refusal {
     Size,
     /// The operator vouches for a node that is connected, or for this one.
     Alive,
+    /// It proposes for a slot that it has not sealed here, though only this node could have told it
+    /// the state.
+    Unsealed,
 }
 
-const KINDS: usize = 11;
+const KINDS: usize = 12;
 
 /// How often each was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -48,6 +51,7 @@ impl Refusals {
         Refusal::Busy,
         Refusal::Size,
         Refusal::Alive,
+        Refusal::Unsealed,
     ];
 
     /// Counts one.

@@ -19,7 +19,9 @@ pub(super) const COUNTER_JUMP_MAX: u64 = 1 << 32;
 /// How long and how much.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Settings {
-    /// Most slots that move in one batch: small enough that a seal lasts a few milliseconds.
+    /// Most slots that move in one batch: small enough that a seal lasts a few milliseconds, and that
+    /// each of its messages is one frame, since a batch whose answers came in parts would be fetched,
+    /// installed and accepted in parts.
     pub(crate) batch_slots_max: usize,
     /// Most batches that move to this node at a time, each from another owner.
     pub(crate) batches_max: usize,
@@ -52,7 +54,7 @@ pub(crate) struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            batch_slots_max: 128,
+            batch_slots_max: 64,
             batches_max: 4,
             settle: Duration::from_millis(300),
             answer: Duration::from_secs(2),

@@ -105,7 +105,7 @@ pub struct RingNode {
     pub node: u128,
     /// Its advertised address.
     pub address: String,
-    /// `alive`, `suspect`, `down`, `draining` or `left`.
+    /// `alive`, `suspect`, `down`, `draining`, `left` or `removed`.
     pub state: String,
     /// How often it has started, as far as is known.
     pub boot_counter: u64,
@@ -307,4 +307,11 @@ pub struct Status {
     /// Why the node's policy file cannot be used, so that an earlier set stays in force; empty if it
     /// can be.
     pub policy_file_error: String,
+    /// Slots that were sealed here while they moved, each time counted, and are served again.
+    pub seals: u64,
+    /// The longest of these seals; checks of its keys waited for so long.
+    pub seal_longest_ms: u64,
+    /// Why this node serves nothing although its storage is well: the cluster has shut it out, and
+    /// what to do about it. Empty if it takes part.
+    pub shut_out: String,
 }

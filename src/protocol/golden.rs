@@ -296,8 +296,8 @@ fn admin_answers_keep_their_bytes() {
         ),
         (
             AdminResponse::Status(Box::new(status())),
-            "2d0000000305302e312e30016e0102030405060708090a0b0c0d0e0f10111213026f6b0164141516171819011f2021\
-             0165",
+            "310000000305302e312e30016e0102030405060708090a0b0c0d0e0f10111213026f6b0164141516171819011f2021\
+             016522230172",
         ),
         (
             AdminResponse::Failed(WireError::Unavailable),
@@ -344,5 +344,8 @@ fn status() -> Status {
         sealed_out: 32,
         peers_refused: 33,
         policy_file_error: "e".to_owned(),
+        seals: 34,
+        seal_longest_ms: 35,
+        shut_out: "r".to_owned(),
     }
 }

@@ -125,8 +125,7 @@ pub(crate) enum PeerRefusal {
         /// Slots of the refusing node's cluster.
         slot_count: u16,
     },
-    /// The node cannot be let in as what it claims to be: it was removed, its data directory is a
-    /// copy, or its certificate is another node's.
+    /// The node cannot be let in as what it claims to be: its certificate is another node's.
     #[error("{reason}")]
     NotAdmitted {
         /// Why, and what to do about it.
@@ -144,6 +143,22 @@ pub(crate) enum PeerRefusal {
     /// The node starts or stops; try again.
     #[error("this node does not take part now; try again")]
     Unavailable,
+    /// An operator has removed the node that is refused: it must grant nothing any more.
+    #[error(
+        "node {node:032x} was removed from the cluster; stop it, and start it with an empty data \
+         directory to have it join as a new node"
+    )]
+    Removed {
+        /// Its id.
+        node: u128,
+    },
+    /// The data directory of the node that is refused is a copy, or an old one: it must grant
+    /// nothing any more, since it does not know what was granted.
+    #[error("{reason}")]
+    OldCopy {
+        /// Why, and what to do about it.
+        reason: String,
+    },
 }
 
 /// What a node tells another one.

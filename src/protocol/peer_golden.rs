@@ -108,6 +108,11 @@ fn refusals_keep_their_bytes() {
         ),
         (PeerRefusal::SameNode { node: 300 }, "040000000105ac02"),
         (PeerRefusal::Unavailable, "020000000106"),
+        (PeerRefusal::Removed { node: 300 }, "040000000107ac02"),
+        (
+            PeerRefusal::OldCopy { reason: reason() },
+            "0400000001080178",
+        ),
     ];
     for (refusal, golden) in cases {
         pinned::<PeerAnswer>(&Err(refusal), golden);

@@ -10,7 +10,8 @@ use std::sync::Arc;
 use rocksdb::{DB, Options, WriteBatch, WriteOptions};
 
 use super::meta;
-use super::rocks::{OpenDb, RocksStore, of_rocks, state_id, synced};
+use super::rocks::{OpenDb, RocksStore, state_id, synced};
+use super::rocks_error::of_rocks;
 use super::scan::scan;
 use super::settings::{self, JOURNAL, META, STATE};
 use super::store::{Operation, StateRow, Store as _, StoreError};

@@ -22,6 +22,7 @@ pub(crate) mod watermark;
 pub(crate) mod memory;
 
 mod compaction;
+mod filer;
 pub(crate) mod inspect;
 pub(crate) mod layout;
 mod log_frames;
@@ -30,6 +31,7 @@ mod meta;
 pub(crate) mod open;
 pub(crate) mod rocks;
 mod rocks_birth;
+mod rocks_error;
 mod rocks_slots;
 mod scan;
 mod settings;

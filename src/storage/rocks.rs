@@ -11,7 +11,9 @@ use std::sync::Arc;
 use parking_lot::{Mutex, RwLock};
 use rocksdb::{ColumnFamily, DB, ErrorKind, Options, WriteBatch, WriteOptions};
 
+use super::filer::Filer;
 use super::meta::{self, Identity};
+use super::rocks_error::{of_io, of_rocks};
 use super::rocks_slots::Slots;
 use super::scan::scan;
 use super::settings::{JOURNAL, META, STATE};
@@ -22,8 +24,10 @@ use crate::types::{BootCounter, Slot, SlotSet, StateId};
 
 /// The store of a node: one directory, one process.
 pub(crate) struct RocksStore {
+    /// Files `meta`; ended before the database is closed (fields drop in order).
+    filer: Filer,
     /// Gone once closed. The lock is held for reading by every call, so closing waits for them.
-    open: RwLock<Option<OpenDb>>,
+    open: Arc<RwLock<Option<OpenDb>>>,
     found: Found,
     identity: Identity,
     boots: BootCounter,
@@ -64,7 +68,8 @@ impl RocksStore {
             _lock: parts.lock,
         };
         Self {
-            open: RwLock::new(Some(open)),
+            filer: Filer::default(),
+            open: Arc::new(RwLock::new(Some(open))),
             found: parts.found,
             identity: parts.identity,
             boots: BootCounter::default(),
@@ -105,10 +110,34 @@ impl RocksStore {
         call(self.open.write().as_mut().ok_or(StoreError::Closed)?)
     }
 
+    /// Carries out what is written of slots, and has their registers filed soon.
+    fn write_slots_filed(
+        &self,
+        write: impl FnOnce(Slots<'_>) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        self.with(|open| write(open.slots()?))?;
+        let open = Arc::clone(&self.open);
+        self.filer.soon(move || {
+            let filed = open.read().as_ref().map(|open| open.slots()?.file());
+            if let Some(Err(error)) = filed {
+                // The database takes no further write then, and the fence is closed by that.
+                tracing::error!(%error, "registers cannot be put into a file");
+            }
+        });
+        Ok(())
+    }
+
     /// The writes of an installation without its sync.
     #[cfg(test)]
     pub(super) fn write_slots(&self, slots: &[SlotInstall]) {
         self.with(|open| open.slots()?.write(slots)).unwrap();
+    }
+
+    /// Files registers now, and not again by itself.
+    #[cfg(test)]
+    pub(super) fn file_now(&self) {
+        self.filer.stop();
+        self.with(|open| open.slots()?.file()).unwrap();
     }
 
     #[cfg(test)]
@@ -210,7 +239,7 @@ impl Store for RocksStore {
     }
 
     fn put_registers(&self, registers: &[(Slot, Vec<u8>)]) -> Result<(), StoreError> {
-        self.with(|open| open.slots()?.put_values(meta::REGISTER, registers))
+        self.write_slots_filed(|slots| slots.put_values(meta::REGISTER, registers))
     }
 
     fn registers(&self) -> Result<Vec<(Slot, Vec<u8>)>, StoreError> {
@@ -222,15 +251,15 @@ impl Store for RocksStore {
     }
 
     fn put_marks(&self, marks: &[(Slot, Vec<u8>)]) -> Result<(), StoreError> {
-        self.with(|open| open.slots()?.put_values(meta::SLOT, marks))
+        self.write_slots_filed(|slots| slots.put_values(meta::SLOT, marks))
     }
 
     fn install(&self, slots: &[SlotInstall]) -> Result<(), StoreError> {
-        self.with(|open| open.slots()?.install(slots))
+        self.write_slots_filed(|all| all.install(slots))
     }
 
     fn drop_slots(&self, slots: &SlotSet, mark: &[u8]) -> Result<(), StoreError> {
-        self.with(|open| open.slots()?.drop_slots(slots, mark))
+        self.write_slots_filed(|all| all.drop_slots(slots, mark))
     }
 
     fn slot_rows(
@@ -309,7 +338,10 @@ impl Store for RocksStore {
     }
 
     fn close(&self) -> Result<(), StoreError> {
-        let synced = self.sync();
+        let unfiled = self.filer.stop();
+        let file = || self.with(|open| open.slots()?.file());
+        let filed = |()| if unfiled { file() } else { Ok(()) };
+        let synced = self.sync().and_then(filed);
         let open = self.open.write().take();
         drop(open);
         match synced {
@@ -331,38 +363,6 @@ pub(super) fn synced() -> WriteOptions {
     let mut options = WriteOptions::default();
     options.set_sync(true);
     options
-}
-
-pub(super) fn of_rocks(operation: Operation, error: rocksdb::Error) -> StoreError {
-    let text = error.to_string();
-    if text.contains("No space left on device") || text.contains("Disk quota exceeded") {
-        return StoreError::Full {
-            operation,
-            source: error.into(),
-        };
-    }
-    if operation == Operation::Read && error.kind() == ErrorKind::Corruption {
-        return StoreError::Unreadable {
-            source: error.into(),
-        };
-    }
-    StoreError::Failed {
-        operation,
-        source: error.into(),
-    }
-}
-
-fn of_io(operation: Operation, error: std::io::Error) -> StoreError {
-    if error.kind() == std::io::ErrorKind::StorageFull {
-        return StoreError::Full {
-            operation,
-            source: error.into(),
-        };
-    }
-    StoreError::Failed {
-        operation,
-        source: error.into(),
-    }
 }
 
 impl fmt::Debug for RocksStore {

@@ -3,7 +3,8 @@
 use rocksdb::WriteBatch;
 
 use super::meta::{self, FORMAT_VERSION, Identity};
-use super::rocks::{RocksStore, of_rocks, synced};
+use super::rocks::{RocksStore, synced};
+use super::rocks_error::of_rocks;
 use super::settings::{JOURNAL, META, STATE};
 use super::store::{Operation, Scan, StoreError};
 

@@ -1,14 +1,15 @@
 //! Registers, marks and whole slots in RocksDB.
 //!
 //! All that is written of a slot goes in one batch: the deletion of the range of its ids, its new
-//! rows, its register and its mark. Registers go into a file at once, as the identity does, so that
-//! no damage to a log makes a node forget what it promised. A batch is one entry of the write-ahead log, which a crash keeps
+//! rows, its register and its mark. A batch is one entry of the write-ahead log, which a crash keeps
 //! or loses as a whole; the deletion comes first in it, so it hides only rows that are older.
+//! Registers are synced with that log at once, and go into a file of their own soon after (see
+//! [`super::filer`]), so that no later damage to a log makes a node forget what it promised.
 
 use rocksdb::{ColumnFamily, DB, ReadOptions, WriteBatch};
 
 use super::meta;
-use super::rocks::of_rocks;
+use super::rocks_error::of_rocks;
 use super::store::{Operation, SlotInstall, StateRow, StoreError, writes_of};
 use crate::types::{Slot, SlotSet, StateId};
 
@@ -33,15 +34,19 @@ impl Slots<'_> {
         }
         let failed = |error| of_rocks(Operation::PutMeta, error);
         let written = self.db.write_opt(batch, &super::rocks::synced());
-        written.map_err(failed)?;
-        self.db.flush_cf(self.meta).map_err(failed)
+        written.map_err(failed)
+    }
+
+    /// Puts all of `meta` into files of its own.
+    pub(super) fn file(self) -> Result<(), StoreError> {
+        let filed = self.db.flush_cf(self.meta);
+        filed.map_err(|error| of_rocks(Operation::PutMeta, error))
     }
 
     pub(super) fn install(self, slots: &[SlotInstall]) -> Result<(), StoreError> {
         let failed = |error| of_rocks(Operation::ReplaceSlots, error);
         self.write(slots)?;
-        self.db.flush_wal(true).map_err(failed)?;
-        self.db.flush_cf(self.meta).map_err(failed)
+        self.db.flush_wal(true).map_err(failed)
     }
 
     /// Writes slots, each whole, without syncing them.
@@ -71,8 +76,7 @@ impl Slots<'_> {
         }
         let failed = |error| of_rocks(Operation::ReplaceSlots, error);
         let written = self.db.write_opt(batch, &super::rocks::synced());
-        written.map_err(failed)?;
-        self.db.flush_cf(self.meta).map_err(failed)
+        written.map_err(failed)
     }
 
     /// The values of slots whose names begin with `prefix`.

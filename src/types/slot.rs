@@ -15,6 +15,9 @@ pub(crate) const REPLICAS_MAX: usize = 5;
 pub(crate) struct Slot(u16);
 
 impl Slot {
+    /// The first one.
+    pub(crate) const FIRST: Self = Self(0);
+
     /// The slot numbered `number`, or `None` if there is no such slot.
     pub(crate) const fn new(number: u16) -> Option<Self> {
         if number < SLOT_COUNT {

@@ -84,7 +84,9 @@ fn largest(mut files: Vec<PathBuf>) -> PathBuf {
 /// The table file that holds the rows.
 fn rows_file(home: &Home) -> PathBuf {
     let path = home.data().join("db");
-    let options = rocksdb::Options::default();
+    let mut options = rocksdb::Options::default();
+    // As the node has it: without, RocksDB crashes on logs that it has taken note of.
+    options.set_track_and_verify_wals_in_manifest(true);
     let families = rocksdb::DB::list_cf(&options, &path).unwrap();
     let db = rocksdb::DB::open_cf_for_read_only(&options, &path, &families, false).unwrap();
     let files = db.live_files().unwrap();

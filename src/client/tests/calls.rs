@@ -133,7 +133,8 @@ async fn errors_of_the_node_reach_their_callers() {
 
     let caller = ask(&client, "c");
     let frame = peer.frame().await;
-    let busy = WireError::Overloaded { retry_ms: 5 };
+    // To come back only after its deadline.
+    let busy = WireError::Overloaded { retry_ms: 60_000 };
     peer.answer(frame.request().id, ResponseBody::Failed(busy.clone()))
         .await;
     let error = caller.await.unwrap().unwrap_err();

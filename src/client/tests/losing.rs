@@ -218,8 +218,14 @@ async fn a_node_that_answers_nothing_at_all_is_given_up() {
     let toy = Toy::start();
     let (client, mut silent) = toy.connected(toy.client()).await;
     let short = Duration::from_millis(10);
-    let error = client.check("api", "user").deadline(short).await;
-    assert!(matches!(error, Err(CheckError::Timeout { .. })));
+    // On a busy machine the first may be over before it was sent.
+    loop {
+        match client.check("api", "user").deadline(short).await {
+            Err(CheckError::Timeout { maybe_counted, .. }) if maybe_counted => break,
+            Err(CheckError::Timeout { .. }) => {}
+            other => panic!("{other:?}"),
+        }
+    }
     silent.frame().await;
     let mut peer = toy.greet().await;
     let (decision, ()) = tokio::join!(async { client.check("api", "user").await }, async {

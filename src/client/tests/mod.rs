@@ -16,6 +16,9 @@ mod denying;
 mod losing;
 #[cfg(feature = "server")]
 mod restarting;
+#[cfg(feature = "server")]
+mod resting;
+#[cfg(feature = "server")]
 mod routing;
 #[cfg(feature = "server")]
 mod toy;

@@ -16,6 +16,7 @@ use tokio::task::{JoinSet, LocalSet};
 use super::control::{COPIES_MAX, Control, DONE_MAX, Settings};
 use super::handle::{COMMANDS_MAX, Cluster, Command};
 use super::members::ROSTER;
+use super::seals::Seals;
 use super::targets::{CLUSTER_SETTINGS, Targeted};
 use super::view::View;
 use crate::limiter::policy::PolicySet;
@@ -34,6 +35,7 @@ use crate::node::policy_sets::versioned::{META_NAME, VersionedSet};
 use crate::node::start::Birth;
 use crate::ownership::record::Register;
 use crate::ownership::{Ownership, Settings as OwnershipSettings};
+use crate::protocol::peer::PeerRefusal;
 use crate::storage::layout::is_new;
 use crate::transport::tls::Credentials;
 use crate::types::{BootCounter, NodeId, Replicas, SLOT_COUNT, Slot, SlotRecord, SlotSet};
@@ -149,6 +151,7 @@ impl Membership {
         };
         let registers = registers(engine)?;
         let roster = roster(engine)?;
+        may_take_part(&roster, about.node)?;
         let wanted = cluster_settings(engine, part.replicas)?;
         let setup = peer_setup(part.credentials, &own).map_err(StartError::Credentials)?;
         let forwarder = Arc::new(Forwarder::new(about.node, setup, Waits::default()));
@@ -223,6 +226,9 @@ impl Membership {
         let since = clock::mono_now();
         let mine = || alone.iter().filter(|slot| map.is_mine(*slot));
         while !mine().all(|slot| engine.table.is_served(slot)) {
+            if let Some(reason) = self.cluster.view().shut_out.clone() {
+                return Err(StartError::ShutOut { reason });
+            }
             if clock::mono_now().since(since) > START_PATIENCE || engine.fence.is_closed() {
                 return Err(StartError::NotReady);
             }
@@ -297,6 +303,8 @@ fn control(
         whole: BTreeMap::new(),
         copying: BTreeMap::new(),
         copied_from: BTreeMap::new(),
+        lines: BTreeMap::new(),
+        seals: Seals::default(),
         bytes: BTreeMap::new(),
         exports: BTreeMap::new(),
         copies: Arc::new(Semaphore::new(COPIES_MAX)),
@@ -309,6 +317,7 @@ fn control(
         standing: Standing::Active,
         leaving: false,
         waits_drained: Vec::new(),
+        shut_out: None,
         changed: true,
     }
 }
@@ -388,6 +397,16 @@ fn roster(engine: &Engine) -> Result<Roster, StartError> {
     Roster::from_bytes(&bytes).ok_or_else(|| StartError::Damaged {
         what: "the roster".to_owned(),
     })
+}
+
+/// Refuses a node that has learned, in an earlier life, that it was removed.
+fn may_take_part(roster: &Roster, me: NodeId) -> Result<(), StartError> {
+    let mut entries = roster.entries();
+    if entries.any(|it| it.node == me && it.standing == Standing::Removed) {
+        let reason = PeerRefusal::Removed { node: me.0 }.to_string();
+        return Err(StartError::ShutOut { reason });
+    }
+    Ok(())
 }
 
 /// Which policies are in force, and what is to be done about it first.

@@ -15,8 +15,9 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 
 use super::handle::{Cluster, Command};
-use super::pull::{CaughtUp, Staged, Whole};
+use super::pull::{CaughtUp, PullError, Rest, Staged, Whole};
 use super::replicas::Becoming;
+use super::seals::Seals;
 use super::targets::Targeted;
 use crate::limiter::table::SlotExport;
 use crate::membership::cluster_settings::ClusterSettings;
@@ -26,7 +27,7 @@ use crate::membership::swim::{Swim, SwimEvent};
 use crate::node::clock;
 use crate::node::engine::Engine;
 use crate::node::links::{LinkEvent, Links};
-use crate::node::peers::{PeerEvent, PeerNet};
+use crate::node::peers::{BulkLine, PeerEvent, PeerNet};
 use crate::ownership::Ownership;
 use crate::ownership::event::{Event, TaskId};
 use crate::types::{Epoch, MonoTime, NodeId, Replicas, Slot, SlotSet};
@@ -44,13 +45,17 @@ pub(super) const DONE_MAX: usize = 64;
 #[derive(Debug)]
 #[expect(clippy::large_enum_variant, reason = "few, each moved once")]
 pub(super) enum Done {
-    /// A pre-copy to this node; `None` if it failed.
+    /// A pre-copy to this node.
     Copied {
         task: TaskId,
-        staged: Option<Staged>,
+        staged: Result<(Staged, BulkLine), PullError>,
     },
     /// The rest of sealed slots came to this node; those that are whole.
-    Fetched { task: TaskId, whole: Whole },
+    Fetched {
+        task: TaskId,
+        from: NodeId,
+        whole: Result<(Rest, BulkLine), PullError>,
+    },
     /// Slots that go on being served elsewhere came to this node.
     CaughtUp {
         task: TaskId,
@@ -94,6 +99,10 @@ pub(super) struct Control {
     pub(super) copying: BTreeMap<TaskId, (NodeId, SlotSet)>,
     /// those that are here, by their holder.
     pub(super) copied_from: BTreeMap<NodeId, SlotSet>,
+    /// Connections on which slots came, for the next ones; only while slots move.
+    pub(super) lines: BTreeMap<NodeId, BulkLine>,
+    /// How long slots that leave this node are sealed.
+    pub(super) seals: Seals,
     /// Bytes of transfers to this node.
     pub(super) bytes: BTreeMap<TaskId, Arc<AtomicU64>>,
     /// Copies told to peers, who may ask for the rest.
@@ -118,6 +127,8 @@ pub(super) struct Control {
     pub(super) leaving: bool,
     /// Who waits until this node owns nothing.
     pub(super) waits_drained: Vec<Sender<()>>,
+    /// Why the cluster has shut this node out, if it has: it serves nothing any more.
+    pub(super) shut_out: Option<String>,
     /// There is something new to show.
     pub(super) changed: bool,
 }
@@ -201,6 +212,9 @@ impl Control {
         if now >= self.tick_at {
             self.tick_at = now.plus(TICK);
             self.changed = true;
+            if self.ownership.progress().is_empty() {
+                self.lines.clear();
+            }
             self.note_drained();
             self.retarget().await;
             self.leave_if_drained().await;

@@ -74,6 +74,8 @@ impl Control {
                 None
             }
             Effect::Announce { records } => {
+                let moved = records.iter().map(|record| record.slot);
+                self.seals.end(moved, clock::mono_now());
                 self.cluster.forwarder.apply(&records);
                 self.changed = true;
                 None
@@ -138,9 +140,9 @@ impl Control {
             slots: slots.into(),
         };
         let (bytes, fetcher, done) = (self.bytes_of(task), self.net.fetcher(), self.done.clone());
-        let slot_bytes_max = self.slot_bytes_max();
+        let (slot_bytes_max, line) = (self.slot_bytes_max(), self.lines.remove(&from));
         self.tasks.spawn_local(async move {
-            let staged = match fetcher.fetch(from, &request).await {
+            let staged = match fetcher.fetch_on(line, from, &request).await {
                 Ok(reader) => Pull::new(reader, bytes, slot_bytes_max).copy().await,
                 Err(error) => Err(error.into()),
             };
@@ -148,7 +150,6 @@ impl Control {
                 let error = told(error);
                 tracing::warn!(peer = %from, error, "a copy of slots failed; it is tried again");
             }
-            let staged = staged.ok();
             done.send(Done::Copied { task, staged }).await.ok();
         });
         self.copying.insert(task, (from, slots.clone()));
@@ -177,9 +178,9 @@ impl Control {
             copied,
         };
         let (bytes, fetcher, done) = (self.bytes_of(task), self.net.fetcher(), self.done.clone());
-        let slot_bytes_max = self.slot_bytes_max();
+        let (slot_bytes_max, line) = (self.slot_bytes_max(), self.lines.remove(&from));
         self.tasks.spawn_local(async move {
-            let whole = match fetcher.fetch(from, &request).await {
+            let whole = match fetcher.fetch_on(line, from, &request).await {
                 Ok(reader) => {
                     let pull = Pull::new(reader, bytes, slot_bytes_max);
                     pull.rest(staged, &expected).await
@@ -190,8 +191,7 @@ impl Control {
                 let error = told(error);
                 tracing::warn!(peer = %from, error, "sealed slots could not be fetched");
             }
-            let whole = whole.unwrap_or_default();
-            done.send(Done::Fetched { task, whole }).await.ok();
+            done.send(Done::Fetched { task, from, whole }).await.ok();
         });
     }
 
@@ -200,18 +200,37 @@ impl Control {
         match done {
             Done::Copied { task, staged } => {
                 self.bytes.remove(&task);
-                let mut slots = SlotSet::EMPTY;
-                if let (Some((from, copied)), Some(staged)) = (self.copying.remove(&task), staged) {
-                    self.staged.extend(staged);
-                    self.copied_from.insert(from, copied.clone());
-                    slots = copied;
-                }
+                let Some((from, copied)) = self.copying.remove(&task) else {
+                    return;
+                };
+                let slots = match staged {
+                    Ok((staged, line)) => {
+                        self.staged.extend(staged);
+                        self.lines.insert(from, line);
+                        self.copied_from.insert(from, copied.clone());
+                        copied
+                    }
+                    Err(error) => {
+                        self.judge_transfer(from, &error);
+                        SlotSet::EMPTY
+                    }
+                };
                 self.ownership(Event::Fetched { task, slots }).await;
             }
-            Done::Fetched { task, whole } => {
+            Done::Fetched { task, from, whole } => {
                 self.bytes.remove(&task);
-                let slots = whole.keys().copied().collect();
-                self.whole.extend(whole);
+                let mut slots = SlotSet::EMPTY;
+                match whole {
+                    Ok((whole, line)) => {
+                        slots = whole.slots.keys().copied().collect();
+                        if whole.refused > 0 {
+                            self.net.senseless(from, "slots that do not add up");
+                        }
+                        self.whole.extend(whole.slots);
+                        self.lines.insert(from, line);
+                    }
+                    Err(error) => self.judge_transfer(from, &error),
+                }
                 self.ownership(Event::Fetched { task, slots }).await;
             }
             Done::CaughtUp { task, slots } => self.caught_up(task, slots).await,

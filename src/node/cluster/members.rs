@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use super::control::Control;
 use super::view::View;
-use crate::membership::roster::{RosterEntry, Standing};
+use crate::membership::roster::{RosterEntry, RosterError, Standing};
 use crate::membership::swim::{Liveness, SwimEffect, SwimEvent};
 use crate::node::clock;
 use crate::node::peer_wire::roster_frames;
 use crate::node::policy_sets::rule::Peers;
-use crate::ownership::{Refusals, Stage};
+use crate::ownership::Stage;
 use crate::protocol::admin::{HandOff, RingNode};
 use crate::protocol::peer::PeerFrame;
 use crate::types::{BootCounter, NodeId};
@@ -90,6 +90,7 @@ impl Control {
                 self.tell_roster(None);
             }
             Ok(false) => {}
+            Err(error @ RosterError::Removed { .. }) => self.shut_out(&error.to_string()).await,
             Err(error) => tracing::error!(%error, "this node cannot take part in the cluster"),
         }
     }
@@ -225,24 +226,11 @@ impl Control {
         self.cluster.show(View {
             nodes: nodes.collect(),
             hand_offs: hand_offs.collect(),
-            refused: self.refused(),
+            refused: self.net.counts().refused(),
+            seals: self.seals.told(),
+            shut_out: self.shut_out.clone(),
             targets: Arc::clone(&self.targets),
         });
-    }
-
-    /// How much was refused of what other nodes said or claimed.
-    fn refused(&self) -> u64 {
-        let refusals = self.ownership.refusals();
-        let messages = Refusals::ALL.into_iter().map(|it| refusals.count(it));
-        let gossip = self.swim.refusals();
-        let gossip = [
-            gossip.forged,
-            gossip.unreadable,
-            gossip.crowded,
-            gossip.senseless,
-        ];
-        let peers = self.net.counts().refused();
-        messages.chain(gossip).fold(peers, u64::saturating_add)
     }
 
     fn state_of(&self, entry: &RosterEntry) -> &'static str {

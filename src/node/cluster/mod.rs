@@ -4,8 +4,10 @@
 //! - [`mod@birth`]: how a node becomes one of its cluster, and the thread.
 //! - [`control`]: the loop; [`talk`] is what peers and operators say to it, [`members`] who they are,
 //!   [`targets`] who should hold what, [`effects`] what the ownership wants done.
+//! - [`judge`]: what peers send and what cannot be; what this node must not do any more.
 //! - [`replicas`]: what the ownership wants of the node as a replica.
 //! - [`pull`] and [`hold`]: the two ends of a slot's way from node to node.
+//! - [`seals`]: how long slots that move are without an owner.
 //! - [`handle`] and [`view`]: what the rest of the node reads and asks.
 
 mod birth;
@@ -15,11 +17,15 @@ mod copy_tests;
 mod effects;
 mod handle;
 mod hold;
+mod judge;
 mod members;
 mod pull;
 mod replicas;
+mod seals;
 mod talk;
 mod targets;
+#[cfg(test)]
+mod tests;
 mod view;
 
 pub(crate) use birth::{Membership, Part, PolicyText, birth, set_of};

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::limiter::transfer::{Row, SlotDigest, Staging, StagingError};
-use crate::node::peers::{BulkError, BulkReader};
+use crate::node::peers::{BulkError, BulkLine, BulkReader};
 use crate::node::policy_sets::versioned::{BadPolicySet, VersionedSet};
 use crate::protocol::bulk::{BulkChunk, BulkRefusal};
 use crate::types::{Epoch, Position, Slot, SlotSet, SlotTime, StateId};
@@ -16,6 +16,16 @@ pub(super) type Staged = BTreeMap<Slot, Staging>;
 
 /// Slots that are whole.
 pub(super) type Whole = BTreeMap<Slot, Vec<Row>>;
+
+/// What came of sealed slots.
+#[derive(Debug, Default)]
+pub(super) struct Rest {
+    /// Those that are whole.
+    pub(super) slots: Whole,
+    /// How many were told that are not: not asked for, not where they were sealed, or of another
+    /// digest.
+    pub(super) refused: usize,
+}
 
 /// Why a transfer ended early. Nothing of what came is used; the hand-off starts anew by itself.
 #[derive(Debug, thiserror::Error)]
@@ -96,11 +106,11 @@ impl Pull {
         }
     }
 
-    /// Takes a pre-copy in.
+    /// Takes a pre-copy in; the connection may be asked for more.
     ///
     /// # Errors
     /// [`PullError`].
-    pub(super) async fn copy(mut self) -> Result<Staged, PullError> {
+    pub(super) async fn copy(mut self) -> Result<(Staged, BulkLine), PullError> {
         let mut staged = Staged::new();
         loop {
             match self.next(&mut staged).await? {
@@ -110,13 +120,13 @@ impl Pull {
                         "the end of a slot that is still served",
                     ));
                 }
-                Told::End => return Ok(staged),
+                Told::End => return Ok((staged, self.reader.into_line())),
             }
         }
     }
 
     /// Takes the rest of sealed slots in, on top of what was staged; those that are whole and where
-    /// they were expected to be.
+    /// they were expected to be. The connection may be asked for more.
     ///
     /// # Errors
     /// [`PullError`].
@@ -124,23 +134,27 @@ impl Pull {
         mut self,
         mut staged: Staged,
         expected: &BTreeMap<Slot, Position>,
-    ) -> Result<Whole, PullError> {
-        let mut whole = Whole::new();
+    ) -> Result<(Rest, BulkLine), PullError> {
+        let mut rest = Rest::default();
         loop {
             let end = match self.next(&mut staged).await? {
                 Told::Rows => continue,
                 Told::SlotEnd(end) => end,
-                Told::End => return Ok(whole),
+                Told::End => return Ok((rest, self.reader.into_line())),
             };
             if expected.get(&end.slot) != Some(&end.at) {
                 tracing::debug!(slot = %end.slot, "the holder's state is not where it was sealed");
+                rest.refused = rest.refused.saturating_add(1);
                 continue;
             }
             let staging = staged.remove(&end.slot);
             let staging = staging.unwrap_or_else(|| Staging::new(end.slot, self.slot_bytes_max));
             match staging.finish(end.clock, end.digest) {
-                Ok(rows) => drop(whole.insert(end.slot, rows)),
-                Err(error) => tracing::warn!(%error, "a slot's state did not arrive whole"),
+                Ok(rows) => drop(rest.slots.insert(end.slot, rows)),
+                Err(error) => {
+                    tracing::debug!(%error, "a slot's state did not arrive whole");
+                    rest.refused = rest.refused.saturating_add(1);
+                }
             }
         }
     }

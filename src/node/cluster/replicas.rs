@@ -6,16 +6,21 @@ use std::time::Duration;
 use super::control::{Control, Done};
 use super::effects::told;
 use super::pull::{Asked, CaughtUp, Pull};
+use crate::limiter::policy::Durability;
 use crate::node::clock;
 use crate::node::links::LinkEvent;
 use crate::ownership::event::{Copied, Event, Origin, TaskId};
 use crate::ownership::message::Message;
 use crate::protocol::bulk::BulkRequest;
+use crate::server::Wait;
 use crate::types::{Configuration, Epoch, MonoTime, NodeId, Position, Slot, SlotSet, SlotTime};
 
 /// How long a state that lacks commits which are still on their way may wait for them until it is
 /// said that it is another.
 const COMMITS_WAIT: Duration = Duration::from_millis(300);
+
+/// How long slots that are sealed wait for replicas to acknowledge what was granted last.
+const REPLICAS_WAIT: Duration = Duration::from_millis(100);
 
 /// How often it is looked whether they have come.
 const COMMITS_LOOK: Duration = Duration::from_millis(5);
@@ -53,6 +58,12 @@ impl Control {
 
     /// Serves slots, and replicates to those whose states became this node's reign already.
     pub(super) fn serve(&mut self, slots: &[(Slot, Configuration)]) {
+        let again = slots.iter().map(|(slot, _)| *slot);
+        self.seals.end(again, clock::mono_now());
+        // Nobody lets this node grant any more, whatever its own registers say.
+        if self.shut_out.is_some() {
+            return;
+        }
         for (slot, chosen) in slots {
             let became = self.became.remove(slot);
             let became = became.filter(|it| it.0 == chosen.epoch);
@@ -94,13 +105,28 @@ impl Control {
 
     /// Stops granting in slots, and taking in what others commit of them.
     pub(super) async fn freeze(&mut self, task: TaskId, slots: SlotSet) -> Option<Event> {
+        let served = slots.iter().filter(|it| self.engine.table.is_served(*it));
+        self.seals.begin(served, clock::mono_now());
         let frozen = self.engine.freeze(&slots).await;
-        // What was committed last has gone to the replicas by now.
+        self.wait_for_replicas().await;
         self.engine.replication.stop(&slots);
         self.links.close(&slots);
         self.tell_deaf(&slots);
         self.cluster.forwarder.changed();
         frozen.ok().map(|slots| Event::Frozen { task, slots })
+    }
+
+    /// What was committed last has gone to the replicas: who waits for it gets an answer if they take it
+    /// in soon.
+    async fn wait_for_replicas(&self) {
+        let wait = Wait {
+            ticket: self.engine.committer.committed(),
+            durability: Durability::Process,
+            slot: Slot::FIRST,
+        };
+        let kept = self.engine.replication.kept(wait);
+        // If they do not, those grants are lost to who asked for them, and count all the same.
+        tokio::time::timeout(REPLICAS_WAIT, kept).await.ok();
     }
 
     /// Has the owners of slots know that a higher ballot was promised here.

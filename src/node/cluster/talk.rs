@@ -9,7 +9,7 @@ use super::hold::{Hold, Served};
 use super::pull::{self, Asked};
 use crate::membership::roster::Standing;
 use crate::membership::swim::SwimEvent;
-use crate::node::peer_wire::{ownership_message, roster_entry};
+use crate::node::peer_wire::roster_entry;
 use crate::node::peers::{BulkSender, PeerEvent};
 use crate::ownership::event::Event;
 use crate::protocol::admin::NodeCommand;
@@ -45,6 +45,7 @@ impl Control {
                 self.links.lost(peer);
                 self.forget_became(peer);
                 self.connected.remove(&peer);
+                self.lines.remove(&peer);
                 self.changed = true;
                 self.swim(SwimEvent::Doubt { node: peer });
                 self.ownership(Event::Lost { peer }).await;
@@ -56,7 +57,7 @@ impl Control {
             }
             PeerEvent::Datagram { from, bytes } => {
                 self.links.heard().note(from);
-                self.swim(SwimEvent::Datagram { from, bytes });
+                self.overhear(from, bytes);
             }
             PeerEvent::Bulk {
                 from,
@@ -67,7 +68,7 @@ impl Control {
                 peer,
                 refusal,
                 by_peer: true,
-            } => tracing::error!(%peer, %refusal, "a node does not let this one in"),
+            } => self.turned_away(peer, &refusal).await,
             PeerEvent::Refused { peer, refusal, .. } => {
                 tracing::warn!(%peer, %refusal, "a node is not let in");
             }
@@ -76,13 +77,7 @@ impl Control {
 
     async fn frame(&mut self, from: NodeId, frame: PeerFrame) {
         match frame {
-            PeerFrame::Ownership(message) => match ownership_message(&message) {
-                Ok(message) => {
-                    self.note_became(from, &message);
-                    self.ownership(Event::Received { from, message }).await;
-                }
-                Err(error) => tracing::warn!(peer = %from, %error, "a message is refused"),
-            },
+            PeerFrame::Ownership(message) => self.hear(from, &message).await,
             PeerFrame::Roster(nodes) => self.learn_nodes(from, &nodes).await,
             PeerFrame::RosterDigest(digest) => {
                 if digest != self.roster.digest() {
@@ -106,13 +101,13 @@ impl Control {
             let entry = match roster_entry(node) {
                 Ok(entry) => entry,
                 Err(error) => {
-                    tracing::warn!(peer = %from, %error, "a node is not taken in");
+                    self.net.senseless(from, &error.to_string());
                     continue;
                 }
             };
             match self.roster.merge(entry) {
                 Ok(merged) => changed |= merged,
-                Err(error) => tracing::warn!(peer = %from, %error, "a node is not taken in"),
+                Err(error) => self.net.senseless(from, &error.to_string()),
             }
         }
         if changed {
@@ -175,6 +170,10 @@ impl Control {
         });
         let first = slots.iter().next().filter(|_| copied && export.is_none());
         if let Some(slot) = refused.or(first) {
+            if refused.is_some() {
+                self.net
+                    .senseless(from, "a request for slots that it has not sealed");
+            }
             let slot = slot.number();
             self.tasks
                 .spawn_local(hold.refuse(BulkRefusal::NotHeld { slot }));

@@ -1,6 +1,7 @@
 //! What the control loop last saw of the cluster, for admins.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::handle::Cluster;
 use crate::node::clock;
@@ -20,6 +21,10 @@ pub(crate) struct View {
     pub(crate) hand_offs: Vec<HandOff>,
     /// What was refused of all that other nodes said or claimed.
     pub(crate) refused: u64,
+    /// Seals that have ended here, slot by slot, and the longest of them.
+    pub(crate) seals: (u64, Duration),
+    /// Why the cluster has shut this node out, if it has.
+    pub(crate) shut_out: Option<String>,
     /// Of each slot, who should hold it.
     pub(crate) targets: Arc<Vec<Replicas>>,
 }

@@ -25,6 +25,8 @@ pub(super) struct Leg {
     may_retry: bool,
     /// Whether it may then wait for news, once, if the node that was named knows nothing of it.
     may_pause: bool,
+    /// Whether an owner that was lost may have counted it.
+    lost: bool,
 }
 
 impl Leg {
@@ -33,6 +35,7 @@ impl Leg {
             via,
             may_retry: true,
             may_pause: true,
+            lost: false,
         }
     }
 
@@ -56,10 +59,28 @@ impl Leg {
     }
 
     /// The leg behind one that was lost.
-    const fn after_loss(self, resend: ResendLost) -> Option<Self> {
+    fn after_loss(self, resend: ResendLost) -> Option<Self> {
         match resend {
-            ResendLost::Once => self.again(true),
+            ResendLost::Once => {
+                let leg = self.again(true);
+                leg.map(|leg| Self { lost: true, ..leg })
+            }
             ResendLost::Never => None,
+        }
+    }
+
+    /// The error that its caller is told: after a loss none may say that nothing was counted.
+    fn told(self, error: WireError) -> WireError {
+        match error {
+            WireError::Overloaded { .. }
+            | WireError::Unavailable
+            | WireError::DeadlineExceeded
+            | WireError::NotOwner { .. }
+                if self.lost =>
+            {
+                WireError::AnswerLost
+            }
+            error => error,
         }
     }
 }
@@ -95,6 +116,11 @@ impl<L: Local> Clustered<L> {
         let now = clock::mono_now();
         let mut sorted = Sorted::default();
         for item in items {
+            if self.forwarder.is_shut_out() {
+                let answer = self.local.without_owner(item.ask);
+                sorted.decided.push((item.place, answer));
+                continue;
+            }
             match (self.forwarder.route(item.slot), leg.via) {
                 (Route::Proxy(owner), Via::Caller) => sorted.send(owner, &item, now),
                 (Route::Proxy(_), Via::Proxy) => {
@@ -141,13 +167,13 @@ impl<L: Local> Clustered<L> {
                 }
                 Unanswered::NotSent(WireError::Unavailable.into())
             }
-            Ok(ResponseBody::Failed(error)) => return decided(batch.all(&error)),
+            Ok(ResponseBody::Failed(error)) => return decided(batch.all(&leg.told(error))),
             Ok(_) => Unanswered::Doubtful(crate::client::CheckError::UnexpectedAnswer),
             Err(Unanswered::Lost) => match leg.after_loss(self.forwarder.waits.resend_lost) {
                 Some(leg) => return self.sort_again(&batch, leg),
                 None => Unanswered::Lost,
             },
-            Err(Unanswered::Overloaded) => return decided(batch.all(&queue_full())),
+            Err(Unanswered::Overloaded) => return decided(batch.all(&leg.told(queue_full()))),
             Err(why @ (Unanswered::NoAddress | Unanswered::NotSent(_))) => {
                 // Others may own the slots by now: a node gives them away before it stops.
                 match leg.again(true).filter(|_| self.has_moved(owner, &batch)) {
@@ -178,7 +204,8 @@ impl<L: Local> Clustered<L> {
         let (mut known_better, mut no_news) = (Vec::new(), Vec::new());
         for (n, (answer, &(place, slot))) in each.into_iter().zip(batch.places()).enumerate() {
             let Err(WireError::NotOwner { epoch, owner, .. }) = answer else {
-                settled.decided.push((place, answer.map(proxied)));
+                let answer = answer.map(proxied).map_err(|error| leg.told(error));
+                settled.decided.push((place, answer));
                 continue;
             };
             let is_news = self.forwarder.learn(slot, epoch, owner);
@@ -188,7 +215,7 @@ impl<L: Local> Clustered<L> {
                 Some(_) if moved => known_better.push((n, slot)),
                 Some(_) => no_news.push((n, slot)),
                 None => {
-                    let error = self.forwarder.sealed_out(1);
+                    let error = leg.told(self.forwarder.sealed_out(1));
                     settled.decided.push((place, Err(error)));
                 }
             }
@@ -253,7 +280,7 @@ impl<L: Local> Clustered<L> {
                 () = over.as_mut() => break,
             }
         }
-        let error = self.forwarder.sealed_out(batch.len());
+        let error = leg.told(self.forwarder.sealed_out(batch.len()));
         decided(batch.all(&error))
     }
 

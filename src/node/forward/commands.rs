@@ -51,6 +51,10 @@ impl<L: Local> Clustered<L> {
     }
 
     async fn carry_on(self: Arc<Self>, command: Command, via: Via) -> ResponseBody {
+        if self.forwarder.is_shut_out() {
+            let why = Unanswered::NotSent(WireError::Unavailable.into());
+            return self.without_answer(&command, &why);
+        }
         let mut changes = self.forwarder.subscribe();
         let mut over = pin!(tokio::time::sleep(
             self.forwarder.waits.seal.min(command.left())

@@ -4,7 +4,7 @@
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -83,6 +83,8 @@ pub(crate) struct Forwarder {
     degraded: AtomicU64,
     not_owner: AtomicU64,
     sealed_out: AtomicU64,
+    /// The cluster has shut this node out: it neither grants nor can ask who does.
+    shut_out: AtomicBool,
     pub(super) waits: Waits,
 }
 
@@ -98,6 +100,7 @@ impl Forwarder {
             degraded: AtomicU64::new(0),
             not_owner: AtomicU64::new(0),
             sealed_out: AtomicU64::new(0),
+            shut_out: AtomicBool::new(false),
             waits,
         }
     }
@@ -135,6 +138,22 @@ impl Forwarder {
     /// them look again.
     pub(crate) fn changed(&self) {
         self.changes.send_modify(|n| *n = n.wrapping_add(1));
+    }
+
+    /// From now on every key is answered as one whose owner cannot be reached.
+    pub(crate) fn shut_out(&self) {
+        self.shut_out.store(true, Ordering::Release);
+        self.changed();
+    }
+
+    /// Whether [`Forwarder::shut_out`] was called; counts one check or command that is not decided
+    /// because of it.
+    pub(super) fn is_shut_out(&self) -> bool {
+        let shut_out = self.shut_out.load(Ordering::Acquire);
+        if shut_out {
+            self.degraded.fetch_add(1, Ordering::Relaxed);
+        }
+        shut_out
     }
 
     /// What was counted.

@@ -143,7 +143,15 @@ impl Admission {
             not_admitted("the certificate has no name; make a new one".to_owned())
         })?;
         let seen = self.seen.lock().get(&identity.node).cloned();
-        let refused = |error: RosterError| not_admitted(error.to_string());
+        let refused = |error: RosterError| match error {
+            RosterError::Removed { node } => PeerRefusal::Removed { node: node.0 },
+            RosterError::LowerBoot { .. } | RosterError::Cloned { .. } => PeerRefusal::OldCopy {
+                reason: error.to_string(),
+            },
+            RosterError::OtherCertificate { .. }
+            | RosterError::Full
+            | RosterError::Unsound { .. } => not_admitted(error.to_string()),
+        };
         if let Some(seen) = &seen {
             contradicts(seen, &identity, &certificate).map_err(refused)?;
         }
@@ -199,7 +207,10 @@ impl Admission {
             PeerRefusal::OtherCluster { .. } | PeerRefusal::OtherSlotCount { .. } => {
                 Refused::Cluster
             }
-            PeerRefusal::NotAdmitted { .. } | PeerRefusal::SameNode { .. } => Refused::Identity,
+            PeerRefusal::NotAdmitted { .. }
+            | PeerRefusal::SameNode { .. }
+            | PeerRefusal::Removed { .. }
+            | PeerRefusal::OldCopy { .. } => Refused::Identity,
             PeerRefusal::Unavailable => return,
         };
         self.counters.refused(why, peer, &refusal.to_string());

@@ -114,10 +114,43 @@ impl Drop for BulkSender {
     }
 }
 
+/// A connection on which one thing after the other can be asked for. Closed when dropped.
+#[derive(Debug)]
+pub(crate) struct BulkLine(Connection);
+
+impl BulkLine {
+    /// Asks for something.
+    ///
+    /// # Errors
+    /// [`BulkError`]; nothing was transferred.
+    async fn ask(self, request: &BulkRequest) -> Result<BulkReader, BulkError> {
+        let opened = self.0.open_bi().await;
+        let (mut send, stream) = opened.map_err(|_gone| BulkError::CutOff)?;
+        let mut frame = Vec::new();
+        encode_within(BULK_FRAME_BYTES_MAX, request, &mut frame)?;
+        let written = timeout(STALL_MAX, send.write_all(&frame)).await;
+        let written = written.map_err(|_late| BulkError::Stalled)?;
+        written.map_err(|_gone| BulkError::CutOff)?;
+        send.finish().map_err(|_closed| BulkError::CutOff)?;
+        Ok(BulkReader {
+            line: self,
+            stream,
+            buffer: FrameBuffer::with_max(BULK_FRAME_BYTES_MAX),
+            received_bytes: 0,
+        })
+    }
+}
+
+impl Drop for BulkLine {
+    fn drop(&mut self) {
+        close(&self.0, CloseCode::Done);
+    }
+}
+
 /// Reads the chunks that answer a request. Closes its connection when dropped.
 #[derive(Debug)]
 pub(crate) struct BulkReader {
-    connection: Connection,
+    line: BulkLine,
     stream: RecvStream,
     buffer: FrameBuffer,
     received_bytes: u64,
@@ -155,16 +188,15 @@ impl BulkReader {
     pub(crate) const fn received_bytes(&self) -> u64 {
         self.received_bytes
     }
-}
 
-impl Drop for BulkReader {
-    fn drop(&mut self) {
-        close(&self.connection, CloseCode::Done);
+    /// The connection, for the next request, once all that was asked for has come.
+    pub(crate) fn into_line(self) -> BulkLine {
+        self.line
     }
 }
 
-/// Opens bulk streams to other nodes, each on a connection of its own, so that no transfer holds up
-/// another one or anything else. Clones share what they know.
+/// Opens bulk streams to other nodes, apart from the connections for all else, so that no transfer
+/// holds up anything. Clones share what they know.
 #[derive(Debug, Clone)]
 pub(crate) struct Fetcher {
     pub(super) dialer: Arc<Dialer>,
@@ -184,20 +216,38 @@ impl Fetcher {
         let address = self.addresses.read().get(&from).cloned();
         let address = address.ok_or(BulkError::Unknown { node: from })?;
         let reached = self.dialer.dial(from, &address, Purpose::Bulk).await?;
+        BulkLine(reached.greeted.connection).ask(request).await
+    }
+
+    /// The same on a connection that is there, if it still works: without a handshake, which may
+    /// take longer than all the rest while slots are sealed.
+    ///
+    /// # Errors
+    /// As [`Fetcher::fetch`].
+    pub(crate) async fn fetch_on(
+        &self,
+        line: Option<BulkLine>,
+        from: NodeId,
+        request: &BulkRequest,
+    ) -> Result<BulkReader, BulkError> {
+        if let Some(line) = line
+            && let Ok(reader) = line.ask(request).await
+        {
+            return Ok(reader);
+        }
+        self.fetch(from, request).await
+    }
+
+    /// Sends bytes where a request should be, and waits until the connection is closed.
+    #[cfg(test)]
+    pub(crate) async fn garble(&self, to: NodeId, bytes: &[u8]) -> Result<(), BulkError> {
+        let address = self.addresses.read().get(&to).cloned();
+        let address = address.ok_or(BulkError::Unknown { node: to })?;
+        let reached = self.dialer.dial(to, &address, Purpose::Bulk).await?;
         let connection = reached.greeted.connection;
-        let opened = connection.open_bi().await;
-        let (mut send, stream) = opened.map_err(|_gone| BulkError::CutOff)?;
-        let mut frame = Vec::new();
-        encode_within(BULK_FRAME_BYTES_MAX, request, &mut frame)?;
-        let written = timeout(STALL_MAX, send.write_all(&frame)).await;
-        let written = written.map_err(|_late| BulkError::Stalled)?;
-        written.map_err(|_gone| BulkError::CutOff)?;
-        send.finish().map_err(|_closed| BulkError::CutOff)?;
-        Ok(BulkReader {
-            connection,
-            stream,
-            buffer: FrameBuffer::with_max(BULK_FRAME_BYTES_MAX),
-            received_bytes: 0,
-        })
+        let (mut send, _receive) = connection.open_bi().await.map_err(|_| BulkError::CutOff)?;
+        send.write_all(bytes).await.map_err(|_| BulkError::CutOff)?;
+        connection.closed().await;
+        Ok(())
     }
 }

@@ -25,12 +25,15 @@ pub(super) enum Refused {
     Identity,
     /// What it sent cannot be read.
     Malformed,
+    /// What it sent can be read and cannot be: it was not asked for, is not its to say, contradicts
+    /// what is known, or does not add up.
+    Senseless,
 }
 
 /// Counters since the process began; see [`PeerCounts`].
 #[derive(Debug, Default)]
 pub(super) struct Counters {
-    refused: [Kind; 6],
+    refused: [Kind; 7],
     pub(super) frames_sent: AtomicU64,
     pub(super) frames_received: AtomicU64,
     pub(super) frames_dropped: AtomicU64,
@@ -60,6 +63,7 @@ impl PeerCounts {
             self.other_version,
             self.wrong_identity,
             self.malformed,
+            self.senseless,
         ];
         kinds.into_iter().fold(0, u64::saturating_add)
     }
@@ -80,6 +84,8 @@ pub(crate) struct PeerCounts {
     pub(crate) wrong_identity: u64,
     /// Hellos and frames that cannot be read.
     pub(crate) malformed: u64,
+    /// Messages, gossip and transfers that can be read and cannot be.
+    pub(crate) senseless: u64,
     /// Control frames sent.
     pub(crate) frames_sent: u64,
     /// Control frames received.
@@ -119,7 +125,7 @@ impl Counters {
                 .is_ok();
         if mine {
             let unlogged = kind.unlogged.swap(0, Ordering::Relaxed);
-            tracing::warn!(%peer, ?why, reason, unlogged, "a connection was refused");
+            tracing::warn!(%peer, ?why, reason, unlogged, "what a peer sent was refused");
         } else {
             add(&kind.unlogged);
         }
@@ -138,6 +144,7 @@ impl Counters {
             other_version: refused(Refused::Version),
             wrong_identity: refused(Refused::Identity),
             malformed: refused(Refused::Malformed),
+            senseless: refused(Refused::Senseless),
             frames_sent: load(&self.frames_sent),
             frames_received: load(&self.frames_received),
             frames_dropped: load(&self.frames_dropped),

@@ -34,10 +34,10 @@ mod own;
 mod seeds;
 mod session;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 pub(crate) use backoff::Backoff;
-pub(crate) use bulk::{BulkError, BulkReader, BulkSender};
+pub(crate) use bulk::{BulkError, BulkLine, BulkReader, BulkSender};
 pub(crate) use door::Door;
 pub(crate) use event::PeerEvent;
 pub(crate) use join::{Joiner, join};

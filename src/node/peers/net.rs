@@ -13,7 +13,7 @@ use tokio::task::{AbortHandle, JoinSet};
 use super::admission::Admission;
 use super::arrivals::Peer;
 use super::bulk::Fetcher;
-use super::counts::{PeerCounts, add};
+use super::counts::{PeerCounts, Refused, add};
 use super::dial::{Caller, Dialer, close};
 use super::door::Door;
 use super::event::PeerEvent;
@@ -105,6 +105,12 @@ impl PeerNet {
     /// What has been counted since the process began.
     pub(crate) fn counts(&self) -> PeerCounts {
         self.admission.counters.snapshot()
+    }
+
+    /// Counts that a peer sent what cannot be, and logs it unless another such line was a moment ago.
+    pub(crate) fn senseless(&self, peer: NodeId, reason: &str) {
+        let counters = &self.admission.counters;
+        counters.refused(Refused::Senseless, &peer, reason);
     }
 
     /// By whom nodes are judged from now on; connections that there are stay.

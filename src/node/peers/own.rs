@@ -120,7 +120,9 @@ pub(crate) fn requests_answer(body: &[u8]) -> Option<HelloAnswer> {
             | PeerRefusal::OtherCluster { .. }
             | PeerRefusal::OtherSlotCount { .. }
             | PeerRefusal::NotAdmitted { .. }
-            | PeerRefusal::SameNode { .. }),
+            | PeerRefusal::SameNode { .. }
+            | PeerRefusal::Removed { .. }
+            | PeerRefusal::OldCopy { .. }),
         ) => Err(WireError::Malformed {
             reason: refusal.to_string(),
         }),

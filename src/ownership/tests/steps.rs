@@ -289,7 +289,7 @@ fn at_most_so_many_batches_of_so_many_slots_run_at_a_time() {
         [],
         "not settled"
     );
-    assert_eq!(pre_copies(&life.step(at(302), Event::Tick)), [(me, 128)]);
+    assert_eq!(pre_copies(&life.step(at(302), Event::Tick)), [(me, 64)]);
     assert_eq!(pre_copies(&life.step(at(303), Event::Tick)), []);
     assert_eq!(life.progress().len(), 1);
     assert!(!life.is_settled());

@@ -29,6 +29,7 @@ async fn a_join_and_a_drain_cost_no_error_and_no_count() {
     no_errors(&seen);
     limits_were_felt(&seen);
     nothing_forgotten(&client, &seen).await;
+    tell_seals(&cluster).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -39,6 +40,7 @@ async fn a_rolling_restart_by_sigterm_costs_no_error_and_no_count() {
     let load = load(&client, &mut random);
     for place in 0..3 {
         answered(&load, 1_500).await;
+        tell_seals(&cluster).await;
         cluster.node_mut(place).stop();
         cluster.restart(place);
         cluster.settled().await;
@@ -66,8 +68,18 @@ async fn a_rolling_kill_of_every_node_lets_nothing_extra_through() {
     nothing_forgotten(&client, &seen).await;
 }
 
+/// Prints how long slots that moved were sealed.
+pub(super) async fn tell_seals(cluster: &Cluster) {
+    for (place, status) in cluster.statuses().await {
+        println!(
+            "node {place}: {} slots sealed, the longest for {} ms",
+            status.seals, status.seal_longest_ms
+        );
+    }
+}
+
 /// Waits until a node owns nothing.
-async fn drained(cluster: &Cluster, place: usize) {
+pub(super) async fn drained(cluster: &Cluster, place: usize) {
     let admin = cluster.admin(place).await;
     let given_up = now_ns() + u64::try_from(PATIENCE.as_nanos()).unwrap();
     loop {

@@ -2,6 +2,8 @@
 
 mod changing;
 mod cut;
+mod five;
+mod removed;
 mod steady;
 
 use std::time::Duration;
@@ -67,10 +69,9 @@ async fn eventually_async(what: &str, mut holds: impl FnMut() -> bool) {
 async fn judge(load: Load) -> Seen {
     let seen = load.stop().await;
     println!(
-        "{} granted, {} denied, {} overloaded, {} failed {:?}, slowest {} ms",
+        "{} granted, {} denied, {} failed {:?}, slowest {} ms",
         seen.grants().count(),
         seen.denied,
-        seen.overloaded,
         seen.failed,
         seen.failures,
         seen.slowest_ns / 1_000_000
@@ -105,8 +106,8 @@ async fn nothing_forgotten(client: &Client, seen: &Seen) {
     }
 }
 
-/// No client got an error. That a slot moves within the 250 ms for which its checks wait is a matter
-/// of time, which no test judges: who was told to come again in a moment is only counted.
+/// No client got an error, whatever moved: checks of a slot that moves wait for it, and one that has
+/// waited too long at a node comes again by itself.
 fn no_errors(seen: &Seen) {
     assert_eq!(seen.failed, 0, "{:?}", seen.failures);
 }

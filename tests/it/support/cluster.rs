@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use distributed_rate_limiter::client::{Admin, Builder, Client, Ring};
+use distributed_rate_limiter::client::{Admin, Builder, Client, Ring, Status};
 use distributed_rate_limiter::transport::Role;
 use distributed_rate_limiter::transport::certs::{Authority, Existing};
 use distributed_rate_limiter::transport::tls::Credentials;
@@ -137,6 +137,16 @@ impl Cluster {
         self.node_mut(place).wait_serving();
     }
 
+    /// `kill -9` of a node that is not asked any more, until it is started again.
+    pub(crate) fn lose(&mut self, place: usize) {
+        self.places[place].node = None;
+    }
+
+    /// A running node, to look at.
+    pub(crate) fn node(&self, place: usize) -> &Node {
+        self.places[place].node.as_ref().unwrap()
+    }
+
     /// A running node.
     pub(crate) fn node_mut(&mut self, place: usize) -> &mut Node {
         self.places[place].node.as_mut().unwrap()
@@ -236,6 +246,29 @@ impl Cluster {
         }
     }
 
+    /// How each running node is, by its place.
+    pub(crate) async fn statuses(&self) -> Vec<(usize, Status)> {
+        let mut statuses = Vec::new();
+        for (place, at) in self.places.iter().enumerate() {
+            if at.node.is_some() {
+                let status = self.admin(place).await.status().await.unwrap();
+                statuses.push((place, status));
+            }
+        }
+        statuses
+    }
+
+    /// An admin of each running node.
+    pub(crate) async fn admins(&self) -> Vec<Admin> {
+        let mut admins = Vec::new();
+        for (place, at) in self.places.iter().enumerate() {
+            if at.node.is_some() {
+                admins.push(self.admin(place).await);
+            }
+        }
+        admins
+    }
+
     /// What each running node thinks of the cluster.
     pub(crate) async fn views(&self) -> Vec<Ring> {
         let mut views = Vec::new();
@@ -249,7 +282,7 @@ impl Cluster {
 }
 
 /// Whether all views name the same owner of each slot, and the ring's target is that owner.
-fn is_settled(views: &[Ring]) -> bool {
+pub(crate) fn is_settled(views: &[Ring]) -> bool {
     let owners = |view: &Ring| -> Option<Vec<u128>> {
         let mut owners = Vec::new();
         for &(slots, owner, target) in &view.runs {

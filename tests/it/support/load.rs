@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use distributed_rate_limiter::Decision;
 use distributed_rate_limiter::client::{Check, CheckError, Client};
-use distributed_rate_limiter::{Decision, WireError};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tokio::task::JoinHandle;
@@ -48,8 +48,6 @@ pub(crate) struct Seen {
     pub(crate) granted: BTreeMap<State, Vec<Granted>>,
     pub(crate) denied: u64,
     pub(crate) failed: u64,
-    /// Answers that asked to come again in a moment, as a slot that moves on a busy machine may.
-    pub(crate) overloaded: u64,
     /// The first few failures, in words.
     pub(crate) failures: Vec<String>,
     /// The longest that a call took.
@@ -90,7 +88,6 @@ impl Load {
             let seen = task.await.unwrap();
             all.denied += seen.denied;
             all.failed += seen.failed;
-            all.overloaded += seen.overloaded;
             all.failures.extend(seen.failures);
             all.slowest_ns = all.slowest_ns.max(seen.slowest_ns);
             for (state, granted) in seen.granted {
@@ -167,7 +164,6 @@ impl Asker {
                     self.seen.denied += 1;
                 }
             }
-            Err(CheckError::Refused(WireError::Overloaded { .. })) => self.seen.overloaded += 1,
             Err(error) => {
                 self.seen.failed += 1;
                 if self.seen.failures.len() < FAILURES_KEPT {

@@ -11,7 +11,7 @@ mod node;
 mod relay;
 
 pub(crate) use checker::{Granted, fullest_window, windows_above};
-pub(crate) use cluster::Cluster;
+pub(crate) use cluster::{Cluster, is_settled};
 pub(crate) use disk::Disk;
 pub(crate) use home::Home;
 pub(crate) use load::{Load, Mix, Seen};

@@ -12,7 +12,7 @@ use futures_util::future::join_all;
 use tokio::time::timeout;
 
 use super::picture::{Answer, Counted, Picture, Seen};
-use super::{id, short};
+use super::{has_gone, id, short};
 use crate::nodes::Nodes;
 use crate::outcome::{Exit, Failure};
 
@@ -194,7 +194,7 @@ fn unknown(seen: &[Seen]) -> Vec<RingNode> {
     let room = NODES_MAX.saturating_sub(known.len());
     let told = seen.iter().filter_map(|seen| seen.answer.as_ref().ok());
     let told = told.flat_map(|answer| &answer.ring.nodes);
-    let told = told.filter(|line| line.state != "left" && known.insert(line.node));
+    let told = told.filter(|line| !has_gone(&line.state) && known.insert(line.node));
     told.take(room).cloned().collect()
 }
 
@@ -231,8 +231,9 @@ mod tests {
 
     #[test]
     fn nodes_that_others_tell_of_are_asked_once_each() {
-        let mut left = ring(1, &[1, 2, 3, 4], &[]);
+        let mut left = ring(1, &[1, 2, 3, 4, 6], &[]);
         left.nodes[3].state = "left".into();
+        left.nodes[4].state = "removed".into();
         let mut all = vec![answers(left), answers(ring(2, &[1, 2, 3, 5], &[]))];
         all.push(seen(5, Err("no")));
         let ids: Vec<u128> = unknown(&all).iter().map(|line| line.node).collect();

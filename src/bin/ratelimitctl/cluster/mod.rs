@@ -13,7 +13,9 @@ mod slots;
 pub(crate) mod tests;
 
 pub(crate) use ask::{Cluster, find_node};
-pub(crate) use picture::{NodeLine, Picture};
+#[cfg(test)]
+pub(crate) use picture::Answer;
+pub(crate) use picture::{NodeLine, Picture, Seen};
 pub(crate) use slots::{Range, Slots, moves, ranges};
 
 /// A node's id as it is printed everywhere.
@@ -26,6 +28,11 @@ pub(crate) fn id(node: u128) -> String {
         (node >> 48) & 0xffff,
         node & 0xffff_ffff_ffff
     )
+}
+
+/// Whether a node in this state has gone from the cluster: it owns nothing and is not asked.
+pub(crate) fn has_gone(state: &str) -> bool {
+    state == "left" || state == "removed"
 }
 
 /// The beginning of a node's id, which tells it from the others of its cluster.

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use distributed_rate_limiter::client::{HandOff, NodeLoad, Ring, RingNode, Status};
 
+use super::has_gone;
 use super::remarks::remarks;
 use super::slots::{Slots, most};
 
@@ -136,7 +137,7 @@ impl Picture {
         let mut nodes: Vec<NodeLine> = all_ids(seen, &answers)
             .into_iter()
             .map(|id| node(id, seen, &answers, &slots))
-            .filter(|node| node.state != "left" || node.slots > 0)
+            .filter(|node| !has_gone(&node.state) || node.slots > 0)
             .collect();
         nodes.sort_by_key(|node| natural(&node.address));
         let hand_offs = hand_offs(&answers);

@@ -139,7 +139,7 @@ fn targets(answers: &[&Answer], slots: &Slots, views: &[Slots]) -> Vec<String> {
 fn states(nodes: &[NodeLine], answers: &[&Answer]) -> Vec<String> {
     let mut lines = Vec::new();
     for node in nodes.iter().filter(|node| node.own.is_some()) {
-        for state in ["down", "suspect", "left"] {
+        for state in ["down", "suspect", "left", "removed"] {
             let says = |answer: &&&Answer| {
                 let other = answer.ring.node != node.node;
                 other && line_of(&answer.ring, node.node).is_some_and(|line| line.state == state)

@@ -85,7 +85,7 @@ impl InCluster {
         }
     }
 
-    fn page(&self, page: &mut Page) {
+    fn page(&self, status: &Status, page: &mut Page) {
         page.heading("cluster");
         let states = self.states.iter();
         let states = states.map(|(state, count)| format!("{count} {state}"));
@@ -110,6 +110,7 @@ impl InCluster {
             ),
             ("proxied", number(self.proxied)),
             ("hand-offs", self.hand_offs.to_string()),
+            ("sealed", seals(status)),
             ("policies", policies),
         ]);
     }
@@ -154,7 +155,11 @@ impl View for Shown {
         page.heading("checks");
         page.fields(&checks(status));
         if let Some(cluster) = &self.cluster {
-            cluster.page(page);
+            cluster.page(status, page);
+            if !status.shut_out.is_empty() {
+                let why = page.tone(Tone::Bad, &status.shut_out);
+                page.fields(&[("shut out", why)]);
+            }
         }
         page.heading("memory");
         let of = |part, whole| match percent(part, whole) {
@@ -179,6 +184,17 @@ impl View for Shown {
         page.heading("storage");
         let storage = self.storage(page);
         page.fields(&storage);
+    }
+}
+
+fn seals(status: &Status) -> String {
+    match status.seals {
+        0 => "no slot".to_owned(),
+        slots => format!(
+            "{} slots, the longest for {} ms",
+            number(slots),
+            number(status.seal_longest_ms)
+        ),
     }
 }
 
@@ -261,11 +277,11 @@ mod tests {
         ring.nodes[2].state = "down".into();
         ring.nodes[1].policies = 5;
         let mut page = Page::new(false, None);
-        InCluster::of(&ring).page(&mut page);
+        InCluster::of(&ring).page(&Status::default(), &mut page);
         assert_eq!(
             page.text(),
             "cluster\nnodes      2 alive, 1 down\nslots      1,024 of 4,096  (25.0 %)\nproxied    0\n\
-             hand-offs  0\npolicies   others on 00000002\n"
+             hand-offs  0\nsealed     no slot\npolicies   others on 00000002\n"
         );
     }
 }

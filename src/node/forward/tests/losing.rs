@@ -17,14 +17,14 @@ impl Drop for Fickle {
 }
 
 impl Fickle {
-    fn start(authority: &Authority) -> Self {
+    fn start(authority: &Authority, answer: Words) -> Self {
         let credentials = credentials(authority, Role::Node);
         let setup = ServerSetup::new(&credentials, ClientAuth::Required).unwrap();
         let socket = bind("127.0.0.1:0".parse().unwrap(), 1).unwrap().remove(0);
         let address = socket.local_addr().unwrap();
         let endpoint = setup.endpoint(socket).unwrap();
         let seen = Arc::default();
-        let serving = tokio::spawn(Self::serve(endpoint, Arc::clone(&seen)));
+        let serving = tokio::spawn(Self::serve(endpoint, answer, Arc::clone(&seen)));
         Self {
             address,
             seen,
@@ -32,7 +32,11 @@ impl Fickle {
         }
     }
 
-    async fn serve(endpoint: Endpoint, seen: Arc<parking_lot::Mutex<Vec<&'static str>>>) {
+    async fn serve(
+        endpoint: Endpoint,
+        answer: Words,
+        seen: Arc<parking_lot::Mutex<Vec<&'static str>>>,
+    ) {
         for n in 0.. {
             let connection = endpoint.accept().await.unwrap().await.unwrap();
             let (mut send, mut receive, mut buffer) = greet(&connection).await;
@@ -56,6 +60,15 @@ impl Fickle {
     }
 }
 
+/// What a request is, and what it is answered.
+type Words = fn(&RequestBody<'_>) -> (&'static str, ResponseBody);
+
+/// Has no time for anything.
+fn overloaded(_: &RequestBody<'_>) -> (&'static str, ResponseBody) {
+    let error = WireError::Overloaded { retry_ms: 1 };
+    ("check", ResponseBody::Failed(error))
+}
+
 fn answer(body: &RequestBody<'_>) -> (&'static str, ResponseBody) {
     match body {
         RequestBody::Check(asks) => {
@@ -69,13 +82,13 @@ fn answer(body: &RequestBody<'_>) -> (&'static str, ResponseBody) {
 }
 
 /// Node 1 of a cluster whose slot 50 belongs to a fickle node.
-fn with_fickle(resend_lost: ResendLost) -> (Cluster, Fickle) {
+fn with_fickle(resend_lost: ResendLost, answer: Words) -> (Cluster, Fickle) {
     let waits = Waits {
         resend_lost,
         ..Waits::default()
     };
     let cluster = Cluster::start(1, waits);
-    let fickle = Fickle::start(&cluster.authority);
+    let fickle = Fickle::start(&cluster.authority, answer);
     let one = cluster.node(1);
     let address = fickle.address.to_string();
     one.forwarder.set_nodes(&[(NodeId(9), address)]);
@@ -89,7 +102,7 @@ async fn a_lost_check_is_sent_once_more_at_most() {
         (ResendLost::Once, granted("50:a", WireSource::Proxied), 2),
         (ResendLost::Never, degraded("50:a"), 1),
     ] {
-        let (cluster, fickle) = with_fickle(resend);
+        let (cluster, fickle) = with_fickle(resend, answer);
         let answers = cluster.node(1).decide(&["50:a"], LONG, Via::Caller).await;
         assert_eq!(answers, [expected]);
         assert_eq!(*fickle.seen.lock(), vec!["check"; sent]);
@@ -97,8 +110,20 @@ async fn a_lost_check_is_sent_once_more_at_most() {
 }
 
 #[tokio::test]
+async fn after_a_loss_nobody_is_told_that_nothing_was_counted() {
+    let (cluster, fickle) = with_fickle(ResendLost::Once, overloaded);
+    let one = cluster.node(1);
+    let answers = one.decide(&["50:a"], LONG, Via::Caller).await;
+    assert_eq!(answers, [Err(WireError::AnswerLost)]);
+    assert_eq!(fickle.seen.lock().len(), 2);
+    // From then on nothing is lost, and the truth is told.
+    let answers = one.decide(&["50:a"], LONG, Via::Caller).await;
+    assert!(is_overloaded(&answers[0]), "{answers:?}");
+}
+
+#[tokio::test]
 async fn a_lost_command_is_never_sent_again_and_its_caller_is_told() {
-    let (cluster, fickle) = with_fickle(ResendLost::Once);
+    let (cluster, fickle) = with_fickle(ResendLost::Once, answer);
     let refund = || RequestBody::Refund {
         target: ask("free", "50:a").target,
         at_ms: 1,

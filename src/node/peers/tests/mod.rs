@@ -32,28 +32,28 @@ const CLUSTER: ClusterIdentity = ClusterIdentity {
 type Command = Box<dyn FnOnce(&mut PeerNet) + Send>;
 
 /// A node whose control thread is a task that passes on what happens.
-struct TestNode {
-    id: NodeId,
+pub(in crate::node) struct TestNode {
+    pub(in crate::node) id: NodeId,
     boot: u64,
-    address: Address,
-    events: mpsc::Receiver<PeerEvent>,
+    pub(in crate::node) address: Address,
+    pub(in crate::node) events: mpsc::Receiver<PeerEvent>,
     commands: mpsc::Sender<Command>,
     server: Arc<Server<Toy>>,
     running: Vec<JoinHandle<()>>,
 }
 
-fn credentials(authority: &Authority, role: Role, name: &str) -> Credentials {
+pub(in crate::node) fn credentials(authority: &Authority, role: Role, name: &str) -> Credentials {
     let issued = authority.issue(role, name, &[]).unwrap();
     Credentials::issued(authority, &issued).unwrap()
 }
 
 /// The name in the certificate of each test node.
-fn name(id: u128) -> String {
+pub(in crate::node) fn name(id: u128) -> String {
     format!("node-{id}")
 }
 
 /// An address on loopback that was free a moment ago.
-fn free_address() -> Address {
+pub(in crate::node) fn free_address() -> Address {
     let socket = bind("127.0.0.1:0".parse().unwrap(), 1).unwrap().remove(0);
     Address::new(&socket.local_addr().unwrap().to_string()).unwrap()
 }
@@ -69,10 +69,21 @@ impl TestNode {
         address: &Address,
         roster: Roster,
     ) -> Self {
+        Self::start_in(CLUSTER, authority, (id, boot), address, roster)
+    }
+
+    /// A node of some cluster.
+    pub(in crate::node) fn start_in(
+        cluster: ClusterIdentity,
+        authority: &Authority,
+        (id, boot): (u128, u64),
+        address: &Address,
+        roster: Roster,
+    ) -> Self {
         let credentials = credentials(authority, Role::Node, &name(id));
         let identity = Identity::new(NodeId(id), address.clone(), BootCounter(boot));
         let own = Own {
-            cluster: CLUSTER,
+            cluster,
             identity,
             from: None,
             in_flight_max: 100,
@@ -105,7 +116,7 @@ impl TestNode {
     }
 
     /// Has the control task do something.
-    async fn tell<T: Send + 'static>(
+    pub(in crate::node) async fn tell<T: Send + 'static>(
         &mut self,
         command: impl FnOnce(&mut PeerNet) -> T + Send + 'static,
     ) -> T {
@@ -129,7 +140,7 @@ impl TestNode {
         self.tell(|net| net.counts()).await
     }
 
-    async fn event(&mut self) -> PeerEvent {
+    pub(in crate::node) async fn event(&mut self) -> PeerEvent {
         self.events.recv().await.unwrap()
     }
 
@@ -195,7 +206,7 @@ async fn control(
 }
 
 /// Two nodes in session.
-async fn couple(authority: &Authority) -> (TestNode, TestNode) {
+pub(in crate::node) async fn couple(authority: &Authority) -> (TestNode, TestNode) {
     let mut one = TestNode::start(authority, 1);
     let mut two = TestNode::start(authority, 2);
     one.knows(&[&two]).await;

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::{drain, remove};
 use crate::ask::confirm;
-use crate::cluster::{find_node, id, short};
+use crate::cluster::{Cluster, find_node, id, short};
 use crate::nodes::{self, ANSWER_WAIT, Nodes};
 use crate::outcome::{Exit, Failure};
 use crate::output::{Output, Page, View};
@@ -73,11 +73,12 @@ enum Action {
     ///
     /// Only for a node that will never be back: its slots start empty at the others, and every key in
     /// them is denied (or what `on_failure` says) until one window has passed, so that no limit is
-    /// exceeded. If it still runs somewhere, stop it first.
+    /// exceeded. If it still runs somewhere, stop it first: one that answers, or that any node sees, is
+    /// not removed. If it comes back, it grants nothing any more as soon as it hears of its removal.
     Remove {
         /// The node that is gone
         node: String,
-        /// Do not ask
+        /// Do not ask, and remove it although it answers, or another node sees it
         #[arg(long)]
         force: bool,
     },
@@ -138,7 +139,8 @@ async fn carry_out(action: &Action, nodes: &Nodes) -> Result<(Outcome, Exit), Fa
             let admin = nodes.admin().await?;
             let ring = admin.ring().await?;
             let gone = find_node(&ring, node)?;
-            let question = remove::question(&ring, gone)?;
+            let seen = Cluster::new(nodes).ask().await?;
+            let question = remove::question(&ring, gone, &seen, *force)?;
             confirm(&question, *force, "--force")?;
             let node = gone.node;
             admin.node(NodeCommand::Remove { node }).await?;

@@ -45,7 +45,7 @@ pub(super) enum End {
 
 /// Whether somebody is there to take the slots of the node that gave this answer.
 pub(super) fn possible(ring: &Ring) -> Result<(), Failure> {
-    let takes = |state: &str| !["down", "draining", "left"].contains(&state);
+    let takes = |state: &str| !["down", "draining", "left", "removed"].contains(&state);
     let mut others = ring.nodes.iter().filter(|node| node.node != ring.node);
     if others.any(|node| takes(&node.state)) {
         return Ok(());
@@ -155,7 +155,7 @@ mod tests {
             (&[][..], false),
             (&["alive"], true),
             (&["suspect"], true),
-            (&["down", "draining", "left"], false),
+            (&["down", "draining", "left", "removed"], false),
             (&["down", "alive"], true),
         ] {
             let ids: Vec<u128> = (1..)

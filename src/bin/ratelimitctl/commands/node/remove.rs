@@ -2,29 +2,43 @@
 
 use distributed_rate_limiter::client::{Ring, RingNode};
 
-use crate::cluster::{Slots, short};
+use crate::cluster::{Seen, Slots, short};
 use crate::outcome::{Exit, Failure};
 use crate::output::number;
 
-/// What to ask before `gone` is removed.
+/// What to ask before `gone` is removed by the node of `ring`; `seen` is what all nodes said, `force`
+/// whether the operator vouches against what they say.
 ///
 /// # Errors
-/// It is the node that is asked, or one that is there: what serves must not be replaced.
-pub(super) fn question(ring: &Ring, gone: &RingNode) -> Result<String, Failure> {
+/// It is the node that is asked, or one that this sees: what serves must not be replaced. Or, without
+/// `force`, one that answers, or that another node sees.
+pub(super) fn question(
+    ring: &Ring,
+    gone: &RingNode,
+    seen: &[Seen],
+    force: bool,
+) -> Result<String, Failure> {
     let node = short(gone.node);
-    let there = |message: String| {
-        let hint =
-            format!("it can be taken out without loss: ratelimitctl node leave --node {node}");
+    let there = |message: String, hint: String| {
         Err(Failure::new(Exit::Refused, anyhow::anyhow!(message)).hint(hint))
     };
+    let leave = format!("it can be taken out without loss: ratelimitctl node leave --node {node}");
     if gone.node == ring.node {
-        return there(format!("{node} is the node that is asked: it is not gone"));
+        return there(
+            format!("{node} is the node that is asked: it is not gone"),
+            leave,
+        );
     }
-    if gone.state == "alive" || gone.state == "draining" {
-        return there(format!(
+    if is_there(gone) {
+        let message = format!(
             "{node} at {} is {}: it is not gone",
             gone.address, gone.state
-        ));
+        );
+        return there(message, leave);
+    }
+    if !force && let Some(sign) = sign_of_life(gone, seen) {
+        let hint = "stop it first; with --force it is removed although it may still grant".into();
+        return there(format!("{node} at {} {sign}", gone.address), hint);
     }
     let slots = Slots::of(ring);
     let owned = slots
@@ -35,20 +49,83 @@ pub(super) fn question(ring: &Ring, gone: &RingNode) -> Result<String, Failure> 
     Ok(format!(
         "The counts of {node} at {} are lost by this: its {} slots start empty at other nodes, and \
          every key in them is denied until its window has passed.\n\
-         It must never run again; if it does now, limits will be exceeded. Is it gone for good?",
+         {}It must never run again; if it does now, limits will be exceeded. Is it gone for good?",
         gone.address,
-        number(owned)
+        number(owned),
+        not_asked(gone, seen)
     ))
+}
+
+fn is_there(node: &RingNode) -> bool {
+    node.state == "alive" || node.state == "draining"
+}
+
+/// What tells that a node still runs.
+fn sign_of_life(gone: &RingNode, seen: &[Seen]) -> Option<String> {
+    for it in seen {
+        let Ok(answer) = &it.answer else {
+            continue;
+        };
+        if it.node == gone.node {
+            return Some("answers: it is not gone".to_owned());
+        }
+        let by = answer.ring.nodes.iter().find(|by| by.node == gone.node);
+        if by.is_some_and(is_there) {
+            let by = short(it.node);
+            return Some(format!(
+                "is seen by {by}, though not by the node that is asked"
+            ));
+        }
+    }
+    None
+}
+
+/// The line that says who could not be asked, if anybody could not.
+fn not_asked(gone: &RingNode, seen: &[Seen]) -> String {
+    let silent = seen
+        .iter()
+        .filter(|it| it.answer.is_err() && it.node != gone.node);
+    let silent: Vec<&str> = silent.map(|it| it.address.as_str()).collect();
+    if silent.is_empty() {
+        return String::new();
+    }
+    format!(
+        "Nobody answers at {}: whether they see it is not known.\n",
+        silent.join(", ")
+    )
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cluster::Answer;
     use crate::cluster::tests::ring;
+
+    const IDS: [u128; 3] = [1 << 96, 2 << 96, 3 << 96];
+
+    fn ring_with(state: &str, place: usize) -> Ring {
+        let mut ring = ring(IDS[0], &IDS, &[(1000, 0, 0), (3096, 1, 0)]);
+        ring.nodes[place].state = state.into();
+        ring
+    }
+
+    fn seen(node: u128, state: Option<&str>) -> Seen {
+        let answer = state.map(|state| {
+            let ring = ring_with(state, 1);
+            Box::new(Answer {
+                ring,
+                ..Answer::default()
+            })
+        });
+        Seen {
+            node,
+            address: "limits-3:7400".to_owned(),
+            answer: answer.ok_or_else(|| "silence".to_owned()),
+        }
+    }
 
     #[test]
     fn only_a_node_that_is_gone_can_be_removed_and_what_is_lost_is_said() {
-        let ids = [1 << 96, 2 << 96];
         for (place, state, can) in [
             (0, "alive", false),
             (1, "alive", false),
@@ -56,16 +133,38 @@ mod tests {
             (1, "suspect", true),
             (1, "down", true),
         ] {
-            let mut ring = ring(ids[0], &ids, &[(1000, 0, 0), (3096, 1, 0)]);
-            ring.nodes[place].state = state.into();
-            let asked = question(&ring, &ring.nodes[place]);
-            assert_eq!(asked.is_ok(), can, "{state}");
-            if let Ok(question) = asked {
-                assert!(
-                    question.contains("its 3,096 slots start empty"),
-                    "{question}"
-                );
+            for force in [false, true] {
+                let ring = ring_with(state, place);
+                let asked = question(&ring, &ring.nodes[place], &[], force);
+                assert_eq!(asked.is_ok(), can, "{state}");
+                if let Ok(question) = asked {
+                    assert!(
+                        question.contains("its 3,096 slots start empty"),
+                        "{question}"
+                    );
+                }
             }
         }
+    }
+
+    #[test]
+    fn a_node_that_answers_or_that_another_one_sees_is_removed_by_force_only() {
+        let ring = ring_with("down", 1);
+        for (seen, can) in [
+            (seen(IDS[1], Some("alive")), false),
+            (seen(IDS[2], Some("alive")), false),
+            (seen(IDS[2], Some("draining")), false),
+            (seen(IDS[2], Some("suspect")), true),
+            (seen(IDS[1], None), true),
+            (seen(IDS[2], None), true),
+        ] {
+            let seen = [seen];
+            let asked = question(&ring, &ring.nodes[1], &seen, false);
+            assert_eq!(asked.is_ok(), can, "{seen:?}");
+            assert!(question(&ring, &ring.nodes[1], &seen, true).is_ok());
+        }
+        let silent = [seen(IDS[2], None)];
+        let asked = question(&ring, &ring.nodes[1], &silent, false).unwrap();
+        assert!(asked.contains("Nobody answers at limits-3:7400"), "{asked}");
     }
 }

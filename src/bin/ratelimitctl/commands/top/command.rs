@@ -24,8 +24,8 @@ Examples:
   ratelimitctl top
   ratelimitctl top --endpoint limits-1.example:7400,limits-2.example:7400
 
-It asks every node once a second. q, Esc or Ctrl-C leaves. For scripts there is
-`ring --watch -o json`. It needs an admin's certificate.";
+It asks every node once a second. The arrow keys, PageUp, PageDown, Home and End scroll; q, Esc or
+Ctrl-C leaves. For scripts there is `ring --watch -o json`. It needs an admin's certificate.";
 
 /// Time between two questions to the nodes.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
@@ -113,9 +113,13 @@ fn draw(terminal: &mut DefaultTerminal, shared: &Shared) -> io::Result<()> {
         terminal.draw(|frame| shared.screen.lock().draw(frame))?;
         if event::poll(KEY_WAIT)?
             && let Event::Key(key) = event::read()?
-            && leaves(key)
         {
-            return Ok(());
+            if leaves(key) {
+                return Ok(());
+            }
+            if key.kind != KeyEventKind::Release {
+                shared.screen.lock().scroll.key(key.code);
+            }
         }
     }
     Ok(())

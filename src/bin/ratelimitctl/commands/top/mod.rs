@@ -2,5 +2,6 @@
 
 mod command;
 mod screen;
+mod scroll;
 
 pub(crate) use command::{Args, run};

@@ -1,11 +1,14 @@
 //! What `top` draws.
 
+use std::ops::Range;
+
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::{Modifier, Style};
 use ratatui::text::Line;
 use ratatui::widgets::{Paragraph, Row, Table};
 
+use super::scroll::Scroll;
 use crate::cluster::{NodeLine, Picture, short};
 use crate::output::{bytes, number, percent, printable};
 
@@ -16,6 +19,8 @@ pub(super) struct Screen {
     pub(super) picture: Option<Picture>,
     /// Why there is no newer one.
     pub(super) trouble: Option<String>,
+    /// Which of the rows are shown.
+    pub(super) scroll: Scroll,
 }
 
 /// Columns of a node: name, width, whether numbers stand in it, and the width of the terminal from
@@ -35,22 +40,28 @@ const COLUMNS: [(&str, u16, bool, u16); 10] = [
 
 impl Screen {
     /// Draws it all.
-    pub(super) fn draw(&self, frame: &mut Frame<'_>) {
-        let nodes = self.picture.as_ref().map_or(0, |it| it.nodes.len());
-        let table = u16::try_from(nodes).unwrap_or(u16::MAX).saturating_add(1);
-        let [head, table, rest, foot] = Layout::vertical([
+    pub(super) fn draw(&mut self, frame: &mut Frame<'_>) {
+        let [head, body, foot] = Layout::vertical([
             Constraint::Length(2),
-            Constraint::Length(table),
             Constraint::Min(0),
             Constraint::Length(1),
         ])
         .areas(frame.area());
         frame.render_widget(Paragraph::new(self.head()), head);
+        let mut keys = "q leaves".to_owned();
         if let Some(picture) = &self.picture {
-            draw_nodes(picture, frame, table);
-            frame.render_widget(Paragraph::new(below(picture)), rest);
+            let (nodes, below) = (picture.nodes.len(), below(picture));
+            let rows = nodes.saturating_add(below.len());
+            // The table's heading always stays.
+            let lines = usize::from(body.height.saturating_sub(1));
+            let shown = self.scroll.fit(rows, lines);
+            if self.scroll.is_needed() {
+                let (from, to) = (shown.start.saturating_add(1), shown.end);
+                keys = format!("q leaves   arrows and pages scroll: {from} to {to} of {rows}");
+            }
+            draw_rows(picture, (&below, shown), frame, body);
         }
-        let foot_line = Line::from("q leaves").style(faint());
+        let foot_line = Line::from(keys).style(faint());
         frame.render_widget(Paragraph::new(foot_line), foot);
     }
 
@@ -83,7 +94,25 @@ fn faint() -> Style {
     Style::new().add_modifier(Modifier::DIM)
 }
 
-fn draw_nodes(picture: &Picture, frame: &mut Frame<'_>, area: Rect) {
+/// Draws those of the rows that are shown: first the nodes, then what stands `below` them.
+fn draw_rows(
+    picture: &Picture,
+    (below, shown): (&[Line<'static>], Range<usize>),
+    frame: &mut Frame<'_>,
+    area: Rect,
+) {
+    let nodes = picture.nodes.len();
+    let first = shown.start.min(nodes)..shown.end.min(nodes);
+    let rest = shown.start.saturating_sub(nodes)..shown.end.saturating_sub(nodes);
+    let table = u16::try_from(first.len().saturating_add(1)).unwrap_or(u16::MAX);
+    let [table, lines] =
+        Layout::vertical([Constraint::Length(table), Constraint::Min(0)]).areas(area);
+    draw_nodes(picture.nodes.get(first).unwrap_or_default(), frame, table);
+    let rest = below.get(rest).unwrap_or_default().to_vec();
+    frame.render_widget(Paragraph::new(rest), lines);
+}
+
+fn draw_nodes(nodes: &[NodeLine], frame: &mut Frame<'_>, area: Rect) {
     let shown = |n: &usize| COLUMNS[*n].3 <= area.width;
     let kept: Vec<usize> = (0..COLUMNS.len()).filter(shown).collect();
     let pick = |cells: Vec<String>| {
@@ -100,7 +129,7 @@ fn draw_nodes(picture: &Picture, frame: &mut Frame<'_>, area: Rect) {
     };
     let names = COLUMNS.iter().map(|column| column.0.to_owned());
     let header = pick(names.collect()).style(faint());
-    let rows = picture.nodes.iter().map(|node| {
+    let rows = nodes.iter().map(|node| {
         let row = pick(cells(node));
         if node.own.is_some() {
             row
@@ -167,12 +196,13 @@ mod tests {
     use distributed_rate_limiter::client::HandOff;
     use ratatui::Terminal;
     use ratatui::backend::TestBackend;
+    use ratatui::crossterm::event::KeyCode;
 
     use super::*;
     use crate::cluster::tests::{Seen, change, healthy};
 
     /// The lines of a terminal of this size.
-    fn drawn(screen: &Screen, width: u16, height: u16) -> Vec<String> {
+    fn drawn(screen: &mut Screen, width: u16, height: u16) -> Vec<String> {
         let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
         terminal.draw(|frame| screen.draw(frame)).unwrap();
         let buffer = terminal.backend().buffer();
@@ -187,8 +217,28 @@ mod tests {
     fn of(all: &[Seen]) -> Screen {
         Screen {
             picture: Some(Picture::of(all)),
-            trouble: None,
+            ..Screen::default()
         }
+    }
+
+    #[test]
+    fn more_rows_than_lines_are_scrolled_through() {
+        let mut screen = of(&healthy(30));
+        let (first, last) = ("00000001", "0000001e");
+        let shows = |screen: &mut Screen, node: &str| {
+            let lines = drawn(screen, 80, 12);
+            assert!(lines[2].starts_with("NODE"), "{lines:?}");
+            assert!(lines[11].starts_with("q leaves"), "{lines:?}");
+            lines.iter().any(|line| line.starts_with(node))
+        };
+        assert!(shows(&mut screen, first) && !shows(&mut screen, last));
+        screen.scroll.key(KeyCode::End);
+        assert!(!shows(&mut screen, first) && shows(&mut screen, last));
+        screen.scroll.key(KeyCode::PageUp);
+        let lines = drawn(&mut screen, 80, 12);
+        assert!(lines[11].contains("of 30"), "{lines:?}");
+        screen.scroll.key(KeyCode::Home);
+        assert!(shows(&mut screen, first));
     }
 
     #[test]
@@ -201,7 +251,7 @@ mod tests {
             hand_off.step = "seal".into();
             ring.hand_offs.push(hand_off);
         });
-        let lines = drawn(&of(&all), 80, 12);
+        let lines = drawn(&mut of(&all), 80, 12);
         let expected = [
             "3 nodes   18,000 checks/s   24,690 keys",
             "",
@@ -223,7 +273,7 @@ mod tests {
     fn any_terminal_and_any_cluster_can_be_drawn() {
         for count in [1, 3, 30] {
             for (width, height) in [(1, 1), (20, 5), (60, 24), (100, 24), (200, 60)] {
-                let lines = drawn(&of(&healthy(count)), width, height);
+                let lines = drawn(&mut of(&healthy(count)), width, height);
                 assert_eq!(lines.len(), usize::from(height));
                 if width >= 60 && height > 2 {
                     assert!(lines[0].contains("checks/s"), "{lines:?}");
@@ -236,10 +286,13 @@ mod tests {
 
     #[test]
     fn before_the_first_answer_and_without_one_it_says_so() {
-        assert_eq!(drawn(&Screen::default(), 40, 3)[0], "asking the nodes …");
+        assert_eq!(
+            drawn(&mut Screen::default(), 40, 3)[0],
+            "asking the nodes …"
+        );
         let mut screen = of(&healthy(1));
         screen.trouble = Some("no node could be reached".into());
-        let lines = drawn(&screen, 60, 8);
+        let lines = drawn(&mut screen, 60, 8);
         assert_eq!(lines[0], "no answer: no node could be reached");
         assert!(lines[3].contains("00000001"), "{lines:?}");
     }
