@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::*;
 use crate::config::AfterPowerLoss;
 use crate::limiter::commit_record::groups;
+use crate::node::batch::OnCold;
 use crate::limiter::policy::{Durability, Limit, Policy, PolicySet};
 use crate::node::peers::ClusterIdentity;
 use crate::node::slots::{Installation, NewState};

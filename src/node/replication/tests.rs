@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use super::{Outgoing, Replication};
 use crate::config::AfterPowerLoss;
 use crate::limiter::policy::{Durability, Limit, Policy, PolicySet};
+use crate::node::batch::OnCold;
 use crate::node::engine::Engine;
 use crate::node::start::{Birth, EngineOptions};
 use crate::protocol::client::{PolicyRef, RequestBody, ResponseBody, Target, WireSource};

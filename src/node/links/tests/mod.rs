@@ -19,6 +19,7 @@ use crate::limiter::table::ServedCopy;
 use crate::limiter::transfer::{Row, Staging};
 use crate::membership::identity::{Address, Identity};
 use crate::membership::roster::Roster;
+use crate::node::batch::OnCold;
 use crate::node::clock;
 use crate::node::engine::Engine;
 use crate::node::peers::{
