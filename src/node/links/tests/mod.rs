@@ -272,7 +272,8 @@ impl TestNode {
         });
         let asks: Vec<_> = asks.collect();
         let mut answers = Vec::new();
-        self.engine.batch(&asks, (Mode::Count, OnCold::Read), &mut answers);
+        self.engine
+            .batch(&asks, (Mode::Count, OnCold::Read), &mut answers);
         let waits = answers.into_iter().zip(keys).map(|(answer, key)| {
             assert!(answer.decision.unwrap().allowed);
             let ticket = answer.wait.unwrap().ticket;
