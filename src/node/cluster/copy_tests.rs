@@ -78,7 +78,7 @@ async fn a_replica_catches_up_while_the_owner_goes_on_and_again_if_it_has_all() 
         TestNode::start(&authority, 2),
     );
     let epoch = reign(owner.id());
-    owner.serve(epoch, &[owner.id(), replica.id()]);
+    owner.serve(epoch, &[owner.id()]);
     replica.hold(epoch);
     let waits = owner.grant(&keys(0..300), Durability::Process);
     let kept = owner
