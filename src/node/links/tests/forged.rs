@@ -39,7 +39,8 @@ fn code(ended: quinn::ConnectionError) -> Option<CloseCode> {
 pub(super) async fn end(ends: &mut mpsc::Receiver<Option<CloseCode>>) -> Option<CloseCode> {
     loop {
         let code = ends.recv().await.unwrap();
-        if code != Some(CloseCode::Renewed) {
+        // Dropped while it was dialled, a connection ends with the first code.
+        if !matches!(code, Some(CloseCode::Renewed | CloseCode::Done)) {
             return code;
         }
     }

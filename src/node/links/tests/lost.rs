@@ -94,8 +94,10 @@ async fn of_three_one_may_die_and_all_that_was_answered_is_on_two() {
     let [owner, two, three] = nodes;
     let epoch = reign(owner.id());
     owner.serve(epoch, &[owner.id(), two.id(), three.id()]);
+    // A link that comes finds them there, as one behind.
+    two.hold(epoch);
+    three.hold(epoch);
     for replica in [&two, &three] {
-        replica.hold(epoch);
         owner.knows(&[&two, &three]).await;
         replica.knows(&[&owner]).await;
         replica.follow(&owner, epoch).await;

@@ -95,6 +95,11 @@ impl TestNode {
         Self::with(authority, open(None, node), None)
     }
 
+    /// A node with a directory.
+    pub(in crate::node) fn start_in(authority: &Authority, node: u128, dir: &Path) -> Self {
+        Self::with(authority, open(Some(dir), node), None)
+    }
+
     /// A node with this engine, whose links from others go to `door` if there is one.
     fn with(
         authority: &Authority,
