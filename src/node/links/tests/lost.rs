@@ -1,6 +1,5 @@
 //! Links that are cut, replicas that are slow or dead.
 
-use super::forged::{Liar, end};
 use super::*;
 use crate::transport::CloseCode;
 
@@ -47,44 +46,6 @@ async fn what_a_cut_link_has_not_brought_is_never_answered() {
     assert_eq!(answered, Vec::<String>::new());
     assert_eq!(before, reign(owner.id()));
     owner.stop().await;
-}
-
-#[tokio::test]
-async fn a_replica_that_reads_nothing_is_given_up_and_holds_nobody_up() {
-    let authority = Authority::create("test").unwrap();
-    let owner = TestNode::start(&authority, 1);
-    let (ended, mut ends) = mpsc::channel(8);
-    let says = Vec::new();
-    let stuck = TestNode::with(
-        &authority,
-        open(None, 2),
-        Some(Arc::new(Liar { says, ended })),
-    );
-    owner.serve(reign(owner.id()), &[owner.id()]);
-    owner.knows(&[&stuck]).await;
-    stuck.knows(&[&owner]).await;
-    let outboxes = &owner.links.outboxes;
-    let (mut link, mut pushed) = (None, 0);
-    let ended = loop {
-        let newest = outboxes.link(stuck.id());
-        if newest != link {
-            (link, pushed) = (newest, 0);
-        }
-        if let Some(link) = newest {
-            pushed += usize::from(outboxes.push(stuck.id(), link, vec![0; 1 << 20]));
-        }
-        tokio::select! {
-            biased;
-            ended = end(&mut ends) => break ended,
-            () = tokio::task::yield_now() => {}
-        }
-    };
-    assert!(pushed < 64, "{pushed} MiB");
-    assert_eq!(ended, Some(CloseCode::SlowReader));
-    let keys = keys(0..20);
-    assert_eq!(owner.granted(&keys, Durability::Process).await, keys);
-    owner.stop().await;
-    stuck.stop().await;
 }
 
 #[tokio::test]
