@@ -237,7 +237,7 @@ impl Ownership {
     pub(super) fn begin_catch_ups(&mut self) {
         let mut due: BTreeMap<NodeId, [Vec<(Slot, Epoch)>; 2]> = BTreeMap::new();
         let mut deaf: BTreeMap<(NodeId, Epoch), Vec<Refused>> = BTreeMap::new();
-        for slot in Slot::all() {
+        for slot in self.ledger.replicated.clone().iter() {
             let Some((owner, epoch)) = self.lacks(slot) else {
                 continue;
             };

@@ -117,8 +117,8 @@ pub(crate) enum Event {
         /// Who.
         peers: Vec<NodeId>,
     },
-    /// The operator vouches that `gone` is gone for good: slots that it alone owned start empty, in
-    /// quarantine, at this node. Only one node is told, and the same one again if need be.
+    /// The operator vouches that `gone` is gone for good: slots of which all replicas are, this
+    /// node perhaps excepted, start empty, in quarantine, at this node. Only one node is told, and the same one again if need be.
     Vouched {
         /// Who is gone.
         gone: NodeId,

@@ -42,6 +42,8 @@ pub(super) struct Ledger {
     pub(super) registers: Vec<Register>,
     /// Of each slot, who should hold it; the first should own it. None before that was told.
     pub(super) targets: Vec<Replicas>,
+    /// Slots that several nodes hold, or should hold: all others have no replicas to look after.
+    pub(super) replicated: SlotSet,
     counter: u64,
 }
 
@@ -58,7 +60,7 @@ impl Ledger {
             .map(Option::unwrap_or_default)
             .collect();
         let counter = registers.iter().map(Self::counter_in).max().unwrap_or(0);
-        Self {
+        let mut ledger = Self {
             me,
             now: MonoTime::default(),
             settings,
@@ -71,8 +73,11 @@ impl Ledger {
             leaving: SlotSet::EMPTY,
             registers,
             targets: Vec::new(),
+            replicated: SlotSet::EMPTY,
             counter,
-        }
+        };
+        ledger.note_targets();
+        ledger
     }
 
     fn counter_in(register: &Register) -> u64 {
@@ -97,6 +102,21 @@ impl Ledger {
     /// Whether this node is the owner, as far as it knows.
     pub(super) fn is_owner(&self, slot: Slot) -> bool {
         self.chosen(slot).is_some_and(|it| it.owner == self.me)
+    }
+
+    /// The targets have changed.
+    pub(super) fn note_targets(&mut self) {
+        Slot::all().for_each(|slot| self.note_replicas(slot));
+    }
+
+    fn note_replicas(&mut self, slot: Slot) {
+        let wanted = !self.wanted_replicas(slot).as_slice().is_empty();
+        let chosen = self.chosen(slot);
+        if chosen.is_some_and(|it| wanted || it.replicas.majority() > 1) {
+            self.replicated.insert(slot);
+        } else {
+            self.replicated.remove(slot);
+        }
     }
 
     /// Who should hold a slot beside its owner: nobody where one replica is wanted, since a slot of
@@ -160,6 +180,7 @@ impl Ledger {
         base: Configuration,
         proposed: Configuration,
     ) -> bool {
+        let was_replica = self.is_one_of_several(slot);
         let Some(register) = self.registers.get_mut(slot.index()) else {
             return false;
         };
@@ -168,7 +189,7 @@ impl Ledger {
         if accepted {
             self.changed.insert(slot);
             if news {
-                self.note_chosen(slot, base);
+                self.note_chosen(slot, base, was_replica);
             }
         }
         accepted
@@ -176,6 +197,7 @@ impl Ledger {
 
     /// Takes note of a configuration that is chosen, if it is news.
     pub(super) fn learn(&mut self, slot: Slot, chosen: Configuration) -> bool {
+        let was_replica = self.is_one_of_several(slot);
         let Some(register) = self.registers.get_mut(slot.index()) else {
             return false;
         };
@@ -183,18 +205,25 @@ impl Ledger {
         if news {
             self.changed.insert(slot);
             self.out.persist(slot);
-            self.note_chosen(slot, chosen);
+            self.note_chosen(slot, chosen, was_replica);
         }
         news
     }
 
-    fn note_chosen(&mut self, slot: Slot, chosen: Configuration) {
+    /// Whether this node is one of several replicas: it may hold something even if it is not whole.
+    fn is_one_of_several(&self, slot: Slot) -> bool {
+        let chosen = self.chosen(slot);
+        chosen.is_some_and(|it| it.replicas.majority() > 1 && it.replicas.contains(self.me))
+    }
+
+    fn note_chosen(&mut self, slot: Slot, chosen: Configuration, was_replica: bool) {
         self.out.announce(slot);
+        self.note_replicas(slot);
         // R8: another's now. Until then the state may be the only one of a configuration that this
         // node proposed and does not know the fate of.
         if chosen.replicas.contains(self.me) {
             self.leaving.remove(slot);
-        } else if self.register(slot).complete {
+        } else if was_replica || self.register(slot).complete {
             self.leaving.insert(slot);
         }
     }

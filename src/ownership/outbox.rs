@@ -232,8 +232,11 @@ impl Outbox {
         }
         if !self.serve.is_empty() {
             let slots = self.serve.iter().filter_map(|(slot, epoch)| {
-                let chosen = register(*slot).chosen?;
-                (chosen.epoch == *epoch).then_some((*slot, chosen))
+                // What the same step has promised away is never served.
+                let register = register(*slot);
+                let chosen = register.chosen?;
+                let current = chosen.epoch == *epoch && register.promised <= *epoch;
+                current.then_some((*slot, chosen))
             });
             effects.push(Effect::Serve {
                 slots: slots.collect(),

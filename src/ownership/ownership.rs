@@ -3,7 +3,7 @@
 //! It leaves out how effects are carried out. Invariant: when a step returns, no slot is served
 //! whose register promises or chooses something else than the epoch it is served at (O4).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::attempt::End;
 use super::becoming::Pending;
@@ -43,6 +43,17 @@ pub(crate) enum Standing {
     Unknown,
 }
 
+/// How the replicas of a slot stand, as this node knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct SlotReplicas {
+    /// The slot's register at this node.
+    pub(crate) register: Register,
+    /// The reign whose commits this node takes in as a replica or learner.
+    pub(crate) followed: Option<Epoch>,
+    /// Who has all that this node has committed as the owner, and follows.
+    pub(crate) in_sync: Vec<NodeId>,
+}
+
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Ownership {
@@ -63,6 +74,8 @@ pub(crate) struct Ownership {
     pub(super) recheck: bool,
     /// R8: states to drop once the registers that say so are synced.
     pub(super) drops: Vec<(TaskId, SlotSet)>,
+    /// Who is gone for good, as the operator has said in this life.
+    pub(super) gone: BTreeSet<NodeId>,
     /// What is being installed on the operator's word.
     pub(super) vouched: BTreeMap<TaskId, Vouched>,
 }
@@ -90,6 +103,7 @@ impl Ownership {
             replan: false,
             recheck: false,
             drops: Vec::new(),
+            gone: BTreeSet::new(),
             vouched: BTreeMap::new(),
         }
     }
@@ -163,6 +177,7 @@ impl Ownership {
         // R6: a new connection is the end of an earlier one.
         self.on_lost(peer);
         self.ledger.peers.insert(peer);
+        self.gone.remove(&peer);
         self.takeover.hear(self.ledger.now, peer);
         self.recheck = true;
         self.coordinator.on_connected(&mut self.ledger, peer);
@@ -255,6 +270,15 @@ impl Ownership {
             None => Standing::Unknown,
             Some(it) if it.owner == self.ledger.me => Standing::Sealed,
             Some(it) => Standing::Elsewhere { owner: it.owner },
+        }
+    }
+
+    /// How the replicas of a slot stand.
+    pub(crate) fn replicas(&self, slot: Slot) -> SlotReplicas {
+        SlotReplicas {
+            register: self.register(slot),
+            followed: self.following.epoch(slot),
+            in_sync: self.reconfigure.in_sync(slot),
         }
     }
 

@@ -53,6 +53,7 @@ impl Rebalance {
             self.settled_at = ledger.now.plus(ledger.settings.settle);
         }
         ledger.targets = targets;
+        ledger.note_targets();
         self.reachable = reachable.into_iter().collect();
         self.settled_at
     }

@@ -118,7 +118,8 @@ impl Ownership {
     /// earlier life) goes where nobody wants it to learn any more. Not where it has promised more than
     /// is known to be chosen: then its state may be one of a configuration whose fate it does not know.
     pub(super) fn drop_what_nobody_wants(&mut self, learned: &SlotSet) {
-        for slot in Slot::all() {
+        let replicated = self.ledger.replicated.clone();
+        for slot in learned.iter().chain(replicated.iter()) {
             let register = self.ledger.register(slot);
             let Some(chosen) = register.chosen else {
                 continue;

@@ -191,7 +191,8 @@ impl Ownership {
         {
             return;
         }
-        let slots = Slot::all().filter_map(|slot| self.ready_to_change(slot));
+        let slots = ledger.replicated.iter();
+        let slots = slots.filter_map(|slot| self.ready_to_change(slot));
         let slots: Vec<(Slot, Wanted)> = slots.take(ledger.settings.batch_slots_max).collect();
         let settings = ledger.settings;
         for (slot, _) in &slots {

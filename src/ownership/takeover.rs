@@ -85,7 +85,9 @@ impl Ownership {
     /// Looks after the owners of slots that this node is a replica of.
     pub(super) fn watch_owners(&mut self) {
         let ledger = &mut self.ledger;
-        let owners: BTreeSet<NodeId> = Slot::all()
+        let owners: BTreeSet<NodeId> = ledger
+            .replicated
+            .iter()
             .filter_map(|slot| watched(ledger, slot))
             .map(|it| it.owner)
             .collect();
@@ -123,7 +125,9 @@ impl Ownership {
                     && ledger.can_reach_majority(*slot)
             })
         };
-        let slots: Vec<(Slot, Wanted)> = Slot::all()
+        let slots: Vec<(Slot, Wanted)> = ledger
+            .replicated
+            .iter()
             .filter(due)
             .map(|slot| (slot, Wanted::Same))
             .collect();

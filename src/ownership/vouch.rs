@@ -8,7 +8,8 @@
 //! The operator stands in for the majority that cannot answer any more, and nothing checks the
 //! word. If the node is not gone but only out of sight, it goes on granting what it owns until it
 //! hears of the new configuration, and both together may grant more than a limit. So: only a node
-//! that is not connected, only slots that it alone held, and a version and a ballot far above all
+//! that is not connected, only slots whose replicas are all gone (of several each must have been
+//! vouched for in this life, but this node itself, which alone is no majority), and a version and a ballot far above all
 //! that the node may reach by restarting alone, so that it yields as soon as it hears of them. Grants
 //! that it knew of are forgotten; the quarantine of one window makes up for them.
 
@@ -21,6 +22,9 @@ use crate::types::{Configuration, Epoch, NodeId, Replicas, Slot, SlotSet, SlotTi
 /// How far above the last known the version and the ballot are: far more than a lone node uses up
 /// by restarting.
 pub(super) const VOUCHED_JUMP: u64 = 1 << 20;
+
+/// Most nodes that are remembered as gone.
+const GONE_MAX: usize = 1024;
 
 /// Slots that are being installed on the operator's word.
 #[derive(Debug)]
@@ -37,9 +41,12 @@ impl Ownership {
             self.ledger.refusals.add(Refusal::Alive);
             return;
         }
+        if self.gone.len() < GONE_MAX {
+            self.gone.insert(gone);
+        }
         let orphaned = |slot: &Slot| {
             let chosen = self.ledger.chosen(*slot);
-            chosen.is_some_and(|it| it.replicas == Replicas::one(gone))
+            chosen.is_some_and(|it| it.replicas.contains(gone) && self.is_orphaned(&it.replicas))
         };
         let orphaned: Vec<Slot> = Slot::all().filter(orphaned).collect();
         if orphaned.is_empty() {
@@ -57,6 +64,15 @@ impl Ownership {
             }
         }
         self.vouched.extend(vouched);
+    }
+
+    /// Whether nobody is left of a slot's replicas but perhaps this node, which is no majority: as long
+    /// as another is left, that one may know more.
+    fn is_orphaned(&self, replicas: &Replicas) -> bool {
+        let nodes = replicas.as_slice();
+        let gone = nodes.iter().filter(|it| self.gone.contains(it)).count();
+        let left = nodes.iter().filter(|it| !self.gone.contains(it));
+        gone >= replicas.majority() && left.into_iter().all(|it| *it == self.ledger.me)
     }
 
     fn install_vouched(&mut self, slot: Slot, ballot: Epoch) -> Option<(TaskId, Configuration)> {

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::super::event::{Effect, Event, TaskId};
-use super::super::message::{Message, Proposal, Refused, SealedSlot};
+use super::super::event::{Copied, Effect, Event, Origin, TaskId};
+use super::super::message::{Becoming, Message, Proposal, Refused, SealedSlot};
 use super::super::record::Register;
 use super::super::{Ownership, Settings, Standing};
 use super::world::{epoch, node, slot};
@@ -26,6 +26,8 @@ enum Open {
     Install(TaskId, Vec<(Slot, Register)>),
     Freeze(TaskId, SlotSet),
     Fetch(TaskId, SlotSet),
+    CatchUp(TaskId, Vec<(Slot, Epoch)>),
+    Become(TaskId, Epoch, SlotSet),
 }
 
 /// The edge of the node, as far as promises go.
@@ -46,6 +48,12 @@ enum Happening {
     Connected(u128),
     Lost(u128),
     Targets(u128),
+    ManyTargets(Vec<u128>),
+    Behind(SlotSet),
+    InSync(u128, SlotSet),
+    OutOfSync(u128, SlotSet),
+    Deaf(u128, Slot, Epoch),
+    Heard(u128),
     Vouched(u128),
     Crash,
 }
@@ -131,6 +139,14 @@ fn proposal() -> impl Strategy<Value = Proposal> {
     })
 }
 
+fn becoming() -> impl Strategy<Value = Becoming> {
+    (any_slot(), any_epoch(), 0u64..9).prop_map(|(slot, epoch, n)| Becoming {
+        slot,
+        at: Position { epoch, n },
+        clock: SlotTime::ZERO,
+    })
+}
+
 fn message() -> impl Strategy<Value = Message> {
     prop_oneof![
         3 => (any_epoch(), any_slots()).prop_map(|(ballot, slots)| Message::Seal { ballot, slots }),
@@ -141,6 +157,13 @@ fn message() -> impl Strategy<Value = Message> {
         4 => (any_epoch(), any_slots(), refused())
             .prop_map(|(ballot, slots, refused)| Message::Accepted { ballot, slots, refused }),
         1 => prop::collection::vec(any::<u64>(), 0..70).prop_map(|groups| Message::Digest { groups }),
+        3 => (any_epoch(), prop::collection::vec(becoming(), 0..4))
+            .prop_map(|(ballot, slots)| Message::Become { ballot, slots }),
+        2 => (any_epoch(), any_slots(), any_slots())
+            .prop_map(|(ballot, slots, refused)| Message::Became { ballot, slots, refused }),
+        1 => (1u128..=4).prop_map(|n| Message::AskHeard { owner: node(n) }),
+        1 => (1u128..=4, any::<bool>())
+            .prop_map(|(n, lately)| Message::Heard { owner: node(n), lately }),
         2 => prop::collection::vec((any_slot(), odd_configuration()), 0..4).prop_map(|it| {
             let records = it.into_iter().map(|(slot, chosen)| SlotRecord { slot, chosen });
             Message::Chosen { records: records.collect() }
@@ -156,6 +179,12 @@ fn happening() -> impl Strategy<Value = Happening> {
         2 => (1u128..=3).prop_map(Happening::Connected),
         1 => (1u128..=3).prop_map(Happening::Lost),
         1 => (1u128..=3).prop_map(Happening::Targets),
+        1 => prop::collection::vec(1u128..=3, 2..4).prop_map(Happening::ManyTargets),
+        1 => any_slots().prop_map(Happening::Behind),
+        2 => (1u128..=3, any_slots()).prop_map(|(n, it)| Happening::InSync(n, it)),
+        1 => (1u128..=3, any_slots()).prop_map(|(n, it)| Happening::OutOfSync(n, it)),
+        1 => (1u128..=3, any_slot(), any_epoch()).prop_map(|(n, slot, it)| Happening::Deaf(n, slot, it)),
+        1 => (1u128..=3).prop_map(Happening::Heard),
         1 => (1u128..=3).prop_map(Happening::Vouched),
         1 => Just(Happening::Crash),
     ]
@@ -249,7 +278,11 @@ impl Edge {
             }
             Effect::Persist { task, registers } => self.open.push(Open::Persist(task, registers)),
             Effect::Install { task, slots, epoch } => {
-                assert_eq!(epoch.node, ME);
+                let caught_up = epoch.node != ME;
+                for it in slots.iter().filter(|_| caught_up) {
+                    assert_eq!(it.register.promised, epoch, "R2");
+                    assert_eq!(it.register.chosen.unwrap().epoch, epoch, "R2");
+                }
                 let registers = slots.iter().map(|it| (it.slot, it.register)).collect();
                 self.open.push(Open::Install(task, registers));
             }
@@ -266,7 +299,19 @@ impl Edge {
                 let slots = slots.into_iter().map(|(slot, chosen)| (slot, chosen.epoch));
                 self.serving.extend(slots);
             }
-            Effect::CatchUp { .. } | Effect::Become { .. } | Effect::Follow { .. } => {}
+            Effect::CatchUp { task, slots, .. } => self.open.push(Open::CatchUp(task, slots)),
+            Effect::Become { task, epoch, slots } => {
+                let slots = slots.into_iter().map(|it| it.0).collect();
+                self.open.push(Open::Become(task, epoch, slots));
+            }
+            Effect::Follow { slots } => {
+                for (slot, epoch) in slots {
+                    assert!(!self.serving.contains_key(&slot));
+                    assert!(self.life.register(slot).promised <= epoch, "R1");
+                    let stored = self.stored[&slot];
+                    assert!(stored.complete && stored.promised >= epoch, "R2: synced");
+                }
+            }
             Effect::Drop { slots } => {
                 for slot in slots.iter() {
                     let chosen = self.stored[&slot].chosen.unwrap();
@@ -299,10 +344,17 @@ impl Edge {
                     assert!(stored(&it.slot).complete, "T7: installed before");
                 }
             }
+            Message::Became { ballot, slots, .. } => {
+                assert!(slots.iter().all(|it| stored(&it).promised >= *ballot), "R2");
+            }
+            Message::Become { slots, .. } => {
+                assert!(
+                    slots.iter().all(|it| stored(&it.slot).complete),
+                    "T6: installed before"
+                );
+            }
             Message::Digest { .. }
             | Message::Chosen { .. }
-            | Message::Become { .. }
-            | Message::Became { .. }
             | Message::AskHeard { .. }
             | Message::Heard { .. } => {}
         }
@@ -314,7 +366,8 @@ impl Edge {
             return;
         }
         let mut place = which % self.open.len();
-        let is_write = |it: &Open| matches!(it, Open::Persist(..) | Open::Install(..));
+        let is_write =
+            |it: &Open| matches!(it, Open::Persist(..) | Open::Install(..) | Open::Become(..));
         if is_write(&self.open[place]) {
             place = self.open.iter().position(is_write).unwrap();
         }
@@ -326,6 +379,26 @@ impl Edge {
             Open::Install(task, registers) => {
                 self.stored.extend(registers);
                 Event::Installed { task }
+            }
+            Open::Become(task, epoch, slots) => {
+                assert!(
+                    slots.iter().all(|it| self.stored[&it].promised >= epoch),
+                    "R2"
+                );
+                let slots = slots.iter().filter(|it| how >> it.number() & 1 == 0);
+                let slots = slots.collect();
+                Event::Became { task, slots }
+            }
+            Open::CatchUp(task, slots) => {
+                let here = slots.iter().filter(|it| how >> it.0.number() & 1 == 0);
+                let copied = here.map(|&(slot, epoch)| Copied {
+                    slot,
+                    origin: Origin::Fetched,
+                    at: Position { epoch, n: how % 5 },
+                    clock: SlotTime::ZERO,
+                });
+                let slots = copied.collect();
+                Event::CaughtUp { task, slots }
             }
             Open::Freeze(task, slots) => {
                 let at = |slot: Slot| Position {
@@ -366,6 +439,31 @@ impl Edge {
                 targets: vec![Replicas::one(node(n)); usize::from(SLOT_COUNT)],
                 reachable: (1..=3).map(node).collect(),
             }),
+            Happening::ManyTargets(nodes) => {
+                let nodes: Vec<NodeId> = nodes.into_iter().map(node).collect();
+                self.step(Event::Retargeted {
+                    targets: vec![Replicas::of(&nodes); usize::from(SLOT_COUNT)],
+                    reachable: (1..=3).map(node).collect(),
+                });
+            }
+            Happening::Behind(slots) => self.step(Event::Behind { slots }),
+            Happening::InSync(n, slots) => self.step(Event::InSync {
+                peer: node(n),
+                slots,
+            }),
+            Happening::OutOfSync(n, slots) => {
+                self.step(Event::OutOfSync {
+                    peer: node(n),
+                    slots,
+                });
+            }
+            Happening::Deaf(n, slot, promised) => self.step(Event::Deaf {
+                peer: node(n),
+                slots: vec![(slot, promised)],
+            }),
+            Happening::Heard(n) => self.step(Event::Heard {
+                peers: vec![node(n)],
+            }),
             Happening::Vouched(n) => self.step(Event::Vouched { gone: node(n) }),
             Happening::Crash => self.crash(),
         }
@@ -383,6 +481,11 @@ fn fitted(life: &Ownership, message: Message) -> Message {
             refused,
         },
         (Some(ballot), Message::Accepted { slots, refused, .. }) => Message::Accepted {
+            ballot,
+            slots,
+            refused,
+        },
+        (Some(ballot), Message::Became { slots, refused, .. }) => Message::Became {
             ballot,
             slots,
             refused,

@@ -7,6 +7,7 @@ mod gossip;
 mod judge;
 mod moves;
 mod record;
+mod replica_schedules;
 mod replicas;
 mod replicated;
 mod schedules;

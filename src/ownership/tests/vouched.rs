@@ -93,3 +93,21 @@ fn a_crash_before_it_is_written_leaves_it_to_the_operator_again() {
     world.run_for(Duration::from_secs(4));
     assert_eq!(world.at(2).serves(), [0, 1, 2, 3]);
 }
+
+#[test]
+fn slots_of_several_replicas_start_empty_only_when_all_are_gone() {
+    let mut world = World::replicated_among(4);
+    world.connect_all();
+    world.retarget();
+    world.run_for(Duration::from_secs(3));
+    for n in 1..=3 {
+        world.crash(n);
+    }
+    world.target_all(&[0, 1, 2, 3, 4, 5], &[4]);
+    for gone in 1..=3 {
+        assert_eq!(world.at(4).serves(), [0u16; 0]);
+        world.event(4, Event::Vouched { gone: node(gone) });
+        world.run_for(Duration::from_secs(1));
+    }
+    assert_eq!(world.at(4).serves(), [0, 1, 2, 3, 4, 5]);
+}

@@ -71,6 +71,8 @@ pub(super) struct World {
     /// Nodes that stand still, and are not heard.
     pub(super) paused: BTreeSet<NodeId>,
     links: BTreeSet<(NodeId, NodeId)>,
+    events: VecDeque<(NodeId, Event)>,
+    carrying_out: bool,
     /// The operator's word was wrong: two may serve for a while.
     pub(super) lenient: bool,
     pub(super) targets: Vec<Replicas>,
@@ -124,6 +126,8 @@ impl World {
             judged: Judged::default(),
             paused: BTreeSet::new(),
             links: BTreeSet::new(),
+            events: VecDeque::new(),
+            carrying_out: false,
             lenient: false,
             targets: vec![Replicas::one(node(1)); usize::from(SLOT_COUNT)],
         };
@@ -162,18 +166,26 @@ impl World {
         self.nodes.get_mut(&id).unwrap()
     }
 
+    /// Something happens to a node; what that makes happen comes when all is carried out.
     pub(super) fn event(&mut self, n: u128, event: Event) {
-        let now = self.now;
-        let it = self.node_mut(node(n));
-        if !it.up {
+        self.events.push_back((node(n), event));
+        if std::mem::replace(&mut self.carrying_out, true) {
             return;
         }
-        let effects = it.life.step(now, event);
-        it.log.extend(effects.clone());
-        for effect in effects {
-            self.carry_out(node(n), effect);
+        while let Some((id, event)) = self.events.pop_front() {
+            let now = self.now;
+            let it = self.node_mut(id);
+            if !it.up {
+                continue;
+            }
+            let effects = it.life.step(now, event);
+            it.log.extend(effects.clone());
+            for effect in effects {
+                self.carry_out(id, effect);
+            }
+            self.check(id);
         }
-        self.check(node(n));
+        self.carrying_out = false;
     }
 
     fn carry_out(&mut self, id: NodeId, effect: Effect) {
@@ -384,18 +396,22 @@ impl World {
         self.event(b.0, Event::Connected { peer: a });
     }
 
+    /// The connection between two is lost, with all that is on its way.
+    pub(super) fn cut_between(&mut self, a: u128, b: u128) {
+        for (id, peer) in [(node(a), node(b)), (node(b), node(a))] {
+            self.links.remove(&(id, peer));
+            self.messages.retain(|it| (it.0, it.1) != (id, peer));
+            self.unlink_replicas(id, peer);
+            self.event(id.0, Event::Lost { peer });
+            self.drop_copies(id, peer);
+        }
+    }
+
     /// The connections of a node are lost, with all that is on its way.
     pub(super) fn cut(&mut self, n: u128) {
-        let of_node = |a: NodeId, b: NodeId| a == node(n) || b == node(n);
-        self.links.retain(|it| !of_node(it.0, it.1));
-        self.messages.retain(|it| !of_node(it.0, it.1));
         let ids: Vec<NodeId> = self.nodes.keys().copied().collect();
         for id in ids.into_iter().filter(|id| *id != node(n)) {
-            for (id, peer) in [(id, node(n)), (node(n), id)] {
-                self.unlink_replicas(id, peer);
-                self.event(id.0, Event::Lost { peer });
-                self.drop_copies(id, peer);
-            }
+            self.cut_between(id.0, n);
         }
     }
 
@@ -410,9 +426,16 @@ impl World {
     pub(super) fn lose_power(&mut self, n: u128) {
         self.crash(n);
         let it = self.node_mut(node(n));
-        it.states = it.synced.clone();
-        for register in it.registers.iter_mut().flatten() {
-            register.complete = false;
+        for (slot, register) in Slot::all().zip(&mut it.registers) {
+            let chosen = register.and_then(|it| it.chosen);
+            let several = chosen.is_some_and(|it| it.replicas.majority() > 1);
+            if let Some(register) = register.as_mut().filter(|_| several) {
+                register.complete = false;
+                match it.synced.get(&slot) {
+                    Some(state) => it.states.insert(slot, state.clone()),
+                    None => it.states.remove(&slot),
+                };
+            }
         }
     }
 
