@@ -120,7 +120,8 @@ impl Follower {
         }
         match self.slots.get(&slot) {
             Some(Standing::Follows(epoch)) if at.epoch == *epoch => Taken::Apply,
-            Some(Standing::Follows(epoch)) if at.epoch < *epoch => self.refuse(slot),
+            // The owner has given that reign up itself, and need not be told.
+            Some(Standing::Follows(epoch)) if at.epoch < *epoch => Taken::Refused,
             Some(Standing::Follows(_)) => {
                 self.fall_behind(slot);
                 self.keep(slot, at, clock, bytes)
@@ -182,10 +183,11 @@ impl Follower {
     }
 
     /// These slots are about to catch up: what comes from here on is kept, whatever was refused
-    /// before.
+    /// before. The owner is told of those that followed, as of what was refused: what is only kept
+    /// must not count.
     pub(crate) fn restart(&mut self, slots: &SlotSet) {
         for slot in slots.iter() {
-            self.forget(slot);
+            self.stop_following(slot);
             self.behind.remove(slot);
             let backlog = Standing::Behind(Backlog::default());
             self.slots.insert(slot, backlog);
@@ -196,10 +198,7 @@ impl Follower {
     /// as of what was refused.
     pub(crate) fn close(&mut self, slots: &SlotSet) {
         for slot in slots.iter() {
-            if let Some(Standing::Follows(_)) = self.slots.get(&slot) {
-                self.refused.insert(slot);
-            }
-            self.forget(slot);
+            self.stop_following(slot);
             self.behind.remove(slot);
         }
     }
@@ -237,7 +236,10 @@ impl Follower {
                 ..Backlog::default()
             };
         }
-        if at.epoch < backlog.epoch || backlog.has_gap {
+        if at.epoch < backlog.epoch {
+            return Taken::Refused;
+        }
+        if backlog.has_gap {
             return self.refuse(slot);
         }
         match backlog.groups.back().map(|last| last.at.n) {
@@ -274,8 +276,15 @@ impl Follower {
         Taken::Refused
     }
 
-    fn fall_behind(&mut self, slot: Slot) {
+    fn stop_following(&mut self, slot: Slot) {
+        if let Some(Standing::Follows(_)) = self.slots.get(&slot) {
+            self.refused.insert(slot);
+        }
         self.forget(slot);
+    }
+
+    fn fall_behind(&mut self, slot: Slot) {
+        self.stop_following(slot);
         self.behind.insert(slot);
         let backlog = Standing::Behind(Backlog::default());
         self.slots.insert(slot, backlog);

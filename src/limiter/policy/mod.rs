@@ -225,7 +225,8 @@ pub enum OnFailure {
 /// What a granted permit survives, before its answer leaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub enum Durability {
-    /// Nothing: the counts are in memory only.
+    /// Nothing: the counts are in memory only. Where a key is kept on several nodes it is as
+    /// [`Durability::Process`], since it is what is written that the others get.
     None,
     /// `kill -9` of the process; a power loss costs at most the last second's grants. The default.
     #[default]

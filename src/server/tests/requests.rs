@@ -133,6 +133,49 @@ async fn what_may_be_lost_is_not_granted_and_denials_stay() {
 }
 
 #[tokio::test]
+async fn of_what_too_few_replicas_have_just_the_grants_are_lost() {
+    for policy in ["process", "fsync"] {
+        let node = Node::start(Bounds::default());
+        node.toy.lost.lock().insert(1);
+        let mut caller = node.caller().await;
+        let asks = [
+            (policy, "k"),
+            ("deny", "k"),
+            (policy, "kk"),
+            ("late", "late"),
+        ];
+        let asks = asks.map(|(policy, key)| ask(policy, key)).to_vec();
+        let parts = [asks[..3].to_vec(), asks];
+        for (id, asks) in (1..).zip(parts) {
+            node.toy.open("late");
+            caller.say(&[request(id, RequestBody::Check(asks))]).await;
+            let answer = caller.answer().await;
+            let ResponseBody::Decisions(decided) = answer.body else {
+                panic!("{answer:?}");
+            };
+            let expected = [
+                Err(WireError::Unavailable),
+                Ok(decision(false, 1)),
+                Ok(decision(true, 2)),
+            ];
+            assert_eq!((answer.id, &decided[..3]), (id, &expected[..]), "{policy}");
+        }
+        // A command of slot 0, which is kept, and then is not.
+        for expected in [
+            ResponseBody::Done,
+            ResponseBody::Failed(WireError::Unavailable),
+        ] {
+            let target = ask("free", "k").target;
+            caller
+                .say(&[request(9, RequestBody::Reset { target })])
+                .await;
+            assert_eq!(caller.answer().await.body, expected);
+            node.toy.lost.lock().insert(0);
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_request_whose_time_has_passed_is_not_counted() {
     let node = Node::start(Bounds::default());
     node.toy.keep(|kept| kept.committed = 0);
