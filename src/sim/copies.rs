@@ -63,7 +63,7 @@ impl World {
 
     /// Mutation: what an earlier life of the node had asked for comes just now.
     fn stale_copies(&mut self, node: usize, from: usize, slots: &[(Slot, Epoch)]) -> Vec<CaughtUp> {
-        if !self.mutated(Mutation::RepairWithoutIncarnation) {
+        if self.calm || !self.mutated(Mutation::RepairWithoutIncarnation) {
             return Vec::new();
         }
         let life = self.machines[node].life;

@@ -202,8 +202,7 @@ impl World {
                     .process(node)
                     .and_then(|process| process.held.get(&it.slot));
                 if let Some(own) = own.map(|own| own.state.at)
-                    && it.at.epoch < own.epoch
-                    && it.at.n > own.n
+                    && (it.at.epoch < own.epoch) == (it.at.n > own.n)
                 {
                     it.at.epoch = own.epoch;
                 }
@@ -290,7 +289,7 @@ impl World {
     fn freeze(&mut self, node: usize, task: TaskId, slots: &SlotSet) {
         let mut frozen = Vec::new();
         let ignored = self.mutated(Mutation::OwnerIgnoresItsPromise);
-        let below = self.mutated(Mutation::ReplicateBelowPromise);
+        let below = self.mutated(Mutation::ReplicateBelowPromise) && !self.calm;
         for slot in slots.iter() {
             let reading = self.reading(node, slot);
             let Some(held) = self.process(node).and_then(|it| it.held.get_mut(&slot)) else {
@@ -338,7 +337,7 @@ impl World {
         if !self.mutated(Mutation::OwnerIgnoresItsPromise) {
             self.stop_replicating(node, all);
         }
-        if !self.mutated(Mutation::ReplicateBelowPromise) {
+        if self.calm || !self.mutated(Mutation::ReplicateBelowPromise) {
             self.stop_following(node, all);
         }
         self.tell_deaf(node, all);

@@ -74,16 +74,16 @@ impl World {
     }
 
     /// A state that nobody has any more: what it counted is forgotten, which only an operator's word
-    /// or the loss of unsynced states at a majority may bring about.
+    /// or the loss of an unsynced state may bring about (of one, where another replica has not caught
+    /// up since it became one).
     fn note_loss(&mut self, slot: Slot, base: Option<Configuration>) {
         self.coverage.note(("rule", "install of a lost state"));
         let vouched = self.machines.iter().any(|it| it.removed);
         let replicas = base.map(|it| it.replicas).unwrap_or_default();
         let nodes = replicas.as_slice();
-        let doubtful = nodes
-            .iter()
-            .filter(|it| self.doubtful.contains(&(node_of(**it), slot)));
-        if !vouched && doubtful.count() < nodes.len() + 1 - replicas.majority() {
+        let mut nodes = nodes.iter().map(|it| node_of(*it));
+        let doubtful = nodes.any(|it| self.doubtful.contains(&(it, slot)));
+        if !vouched && !doubtful {
             let what = format!("slot {slot} of {replicas:?} is taken for lost");
             self.judge
                 .report(self.now, "only what may be lost is taken for lost", what);

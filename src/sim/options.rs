@@ -157,13 +157,37 @@ impl Options {
         self
     }
 
+    /// The same for what matters only with several replicas: what takes them over or cuts them off,
+    /// and not so much of all else that nothing is granted.
     fn directed_further(mut self, mutation: Mutation) -> Self {
-        if mutation == Mutation::IncompleteTrusted || mutation == Mutation::OneCompleteOfTwo {
-            self.durability = Durability::Process;
+        self.clients = 5;
+        self.think_ms = 15;
+        self.slots.truncate(3);
+        self.fault_every_ms = 500;
+        self.crash_ppm = 500;
+        self.steadfast = true;
+        self.rough = false;
+        self.faults = TAKEOVERS;
+        match mutation {
+            Mutation::IncompleteTrusted
+            | Mutation::OneCompleteOfTwo
+            | Mutation::RepairWithoutIncarnation => {
+                self.durability = Durability::Process;
+                self.faults |= LOSE_POWER;
+            }
+            Mutation::AnswerBeforeMajority => self.durability = Durability::Process,
+            Mutation::AcceptedFollowed => self.crash_ppm = 6000,
+            _ => {}
         }
         self
     }
 }
+
+/// Bits of the faults that make replicas take over: nodes die, stand still or are cut off, links
+/// break, weights change.
+const TAKEOVERS: u64 = 0b1000_0001_0111_1001;
+/// Bit of the loss of power.
+const LOSE_POWER: u64 = 0b10;
 
 /// The versions of the policy set: a tight limit, one of wide buckets, and two limits together.
 fn policies(random: &mut Random) -> Policies {
