@@ -12,7 +12,7 @@ use super::wire::Wire;
 use super::words::{brief, brief_message};
 use super::world::{MS, World};
 use crate::ownership::event::{Effect, Event, TaskId};
-use crate::ownership::message::Message;
+use crate::ownership::message::{Message, Proposal, SealedSlot};
 use crate::ownership::record::Register;
 use crate::types::{MonoTime, Position, Slot, SlotRecord, SlotSet, SlotTime};
 
@@ -87,10 +87,14 @@ impl World {
             Effect::Install { task, epoch, slots } => self.install(node, task, epoch, &slots),
             Effect::Serve { slots } => {
                 for (slot, chosen) in slots {
-                    self.serve(node, slot, chosen.epoch);
+                    self.serve(node, slot, chosen);
                 }
             }
-            Effect::CatchUp { .. } | Effect::Become { .. } | Effect::Follow { .. } => {}
+            Effect::CatchUp { task, from, slots } => {
+                self.catch_up(node, node_of(from), task, &slots);
+            }
+            Effect::Become { task, epoch, slots } => self.begin_become(node, task, epoch, slots),
+            Effect::Follow { slots } => self.follow(node, &slots),
             Effect::Drop { slots } => self.drop_states(node, &slots),
             Effect::Announce { records } => self.announce(node, &records),
             Effect::WakeAt(at) => self.wake_at(node, at),
@@ -114,10 +118,28 @@ impl World {
             }
             Message::Accept { ballot, slots } if self.mutated(Mutation::ServeOnOwnAcceptance) => {
                 let own = slots.iter().filter(|it| it.proposed.owner == node_id(node));
-                let own: Vec<Slot> = own.map(|it| it.slot).collect();
-                let ballot = *ballot;
-                for slot in own {
-                    self.serve(node, slot, ballot);
+                let own = own.filter(|it| it.proposed.epoch == *ballot);
+                let own: Vec<_> = own.map(|it| (it.slot, it.proposed)).collect();
+                for (slot, proposed) in own {
+                    self.serve(node, slot, proposed);
+                }
+            }
+            Message::Accept { ballot, slots } if self.mutated(Mutation::MajorityOfNewSet) => {
+                let left_out = |it: &Proposal| !it.proposed.replicas.contains(node_id(to));
+                let assumed: SlotSet = slots
+                    .iter()
+                    .filter(|it| left_out(it))
+                    .map(|it| it.slot)
+                    .collect();
+                slots.retain(|it| !left_out(it));
+                if !assumed.is_empty() {
+                    let message = Message::Accepted {
+                        ballot: *ballot,
+                        slots: assumed,
+                        refused: Vec::new(),
+                    };
+                    let from = node_id(to);
+                    self.tell_soon(node, Event::Received { from, message });
                 }
             }
             _ => {}
@@ -155,10 +177,44 @@ impl World {
     }
 
     /// A message about slots arrives.
-    pub(super) fn received(&mut self, node: usize, peer: usize, message: Message) {
+    pub(super) fn received(&mut self, node: usize, peer: usize, mut message: Message) {
         self.say(|| format!("node {node} hears from {peer}: {}", brief_message(&message)));
+        match &mut message {
+            Message::Sealed { slots, .. } => slots.iter_mut().for_each(|it| self.misread(node, it)),
+            Message::Became { ballot, slots, .. } => {
+                let (ballot, slots) = (*ballot, slots.clone());
+                self.note_became(node, peer, ballot, &slots);
+            }
+            _ => {}
+        }
         let from = node_id(peer);
         self.step(node, Event::Received { from, message });
+    }
+
+    /// Mutations: an answer to a seal is taken for another one.
+    fn misread(&mut self, node: usize, it: &mut SealedSlot) {
+        match self.mutation {
+            Some(Mutation::OneCompleteOfTwo) if !it.complete => {
+                (it.complete, it.at) = (true, Position::default());
+            }
+            Some(Mutation::HighestNumberWins) => {
+                let own = self
+                    .process(node)
+                    .and_then(|process| process.held.get(&it.slot));
+                if let Some(own) = own.map(|own| own.state.at)
+                    && (it.at.epoch < own.epoch) == (it.at.n > own.n)
+                {
+                    it.at.epoch = own.epoch;
+                }
+            }
+            Some(Mutation::AcceptedFollowed) => {
+                let known = it.chosen.map_or(0, |chosen| chosen.version);
+                if let Some((_, found)) = it.accepted.filter(|found| found.1.version > known) {
+                    (it.chosen, it.accepted) = (Some(found), None);
+                }
+            }
+            _ => {}
+        }
     }
 
     fn persist(&mut self, node: usize, task: TaskId, registers: Vec<(Slot, Register)>) {
@@ -218,29 +274,31 @@ impl World {
                 }
                 self.step(node, event);
             }
-            AfterSync::Answers(answers) => {
-                if self.accident(node, ("crash before report", "commit")) {
-                    return;
-                }
-                for (asker, request, answer) in answers {
-                    self.reply(node, asker, request, answer);
-                }
-            }
+            AfterSync::Kept { number } => self.kept(node, number),
+            AfterSync::Frozen { task, slots, all } => self.frozen(node, task, slots, &all),
+            AfterSync::Followed { peer, link, slots } => self.followed(node, peer, link, slots),
+            AfterSync::Through {
+                peer,
+                link,
+                through,
+            } => self.synced_through(node, peer, link, through),
             AfterSync::Nothing => {}
         }
     }
 
     fn freeze(&mut self, node: usize, task: TaskId, slots: &SlotSet) {
         let mut frozen = Vec::new();
+        let ignored = self.mutated(Mutation::OwnerIgnoresItsPromise);
+        let below = self.mutated(Mutation::ReplicateBelowPromise) && !self.calm;
         for slot in slots.iter() {
             let reading = self.reading(node, slot);
-            let ignored = self.mutated(Mutation::OwnerIgnoresItsPromise);
             let Some(held) = self.process(node).and_then(|it| it.held.get_mut(&slot)) else {
                 continue;
             };
             if let Some(reading) = reading {
                 held.state.clock = held.state.clock.max(reading);
             }
+            held.followed &= below;
             let served = !ignored && held.serving.take().is_some();
             if served {
                 self.see(&Fact::Stopped { node, slot });
@@ -257,17 +315,45 @@ impl World {
         let held = frozen
             .iter()
             .filter_map(|slot| process.held.get_key_value(slot));
-        let slots: Vec<(Slot, Position, SlotTime)> = held
+        let reported: Vec<(Slot, Position, SlotTime)> = held
             .map(|(&slot, it)| (slot, it.state.at, it.state.clock))
             .collect();
-        let event = Event::Frozen { task, slots };
-        self.sync(node, AfterSync::Report(event, Vec::new()));
+        let after = AfterSync::Frozen {
+            task,
+            slots: reported,
+            all: slots.clone(),
+        };
+        self.sync(node, after);
+    }
+
+    /// What was granted in frozen slots is synced, and has gone to the replicas.
+    fn frozen(
+        &mut self,
+        node: usize,
+        task: TaskId,
+        slots: Vec<(Slot, Position, SlotTime)>,
+        all: &SlotSet,
+    ) {
+        if !self.mutated(Mutation::OwnerIgnoresItsPromise) {
+            self.stop_replicating(node, all);
+        }
+        if self.calm || !self.mutated(Mutation::ReplicateBelowPromise) {
+            self.stop_following(node, all);
+        }
+        self.tell_deaf(node, all);
+        if !self.accident(node, ("crash before report", "freeze")) {
+            self.step(node, Event::Frozen { task, slots });
+        }
     }
 
     fn announce(&mut self, node: usize, records: &[SlotRecord]) {
         for it in records {
             let (slot, chosen) = (it.slot, &it.chosen);
             self.see(&Fact::Chosen { slot, chosen });
+            let newest = self.newest.entry(slot).or_insert(*chosen);
+            if newest.version < chosen.version {
+                *newest = *chosen;
+            }
             if let Some(process) = self.process(node) {
                 process.records.insert(slot, it.chosen);
             }
