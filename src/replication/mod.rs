@@ -26,9 +26,9 @@ mod waiters;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use follower::{Follower, Found, Gap, Group, Taken};
+pub(crate) use follower::{Follower, Found, Taken};
 pub(crate) use marks::{Goal, Marks};
-pub(crate) use refusal::{Refusal, Refusals};
+pub(crate) use refusal::Refusals;
 pub(crate) use report::Report;
 pub(crate) use tracker::{Parts, PeerView, Tracker};
-pub(crate) use waiters::{Guarded, Queue, Waiters};
+pub(crate) use waiters::{Queue, Waiters};

@@ -68,8 +68,6 @@ impl VisitingLink {
 pub(crate) struct DialledLink {
     /// Tells it from all other connections of this process.
     pub(crate) number: u64,
-    /// The replica, in the life that has answered.
-    pub(crate) peer: Identity,
     pub(crate) connection: Connection,
     /// Takes commits.
     pub(crate) send: SendStream,
@@ -114,7 +112,6 @@ impl LinkDialer {
         }
         Ok(DialledLink {
             number: self.dialer.admission.number(),
-            peer: found,
             connection: greeted.connection,
             send: greeted.send,
             stream: greeted.receive,

@@ -241,17 +241,6 @@ async fn where_nothing_is_replicated_nothing_waits() {
 }
 
 #[tokio::test]
-async fn what_waits_when_the_node_stops_is_lost() {
-    let (replication, _links) = replication();
-    replication.commit(1, &record(1, 2, &[(1, 1, 1)]), false);
-    let granted = wait(1, 1, Durability::Process);
-    replication.close();
-    assert_eq!(now(&replication, granted).await, Some(Kept::Some));
-    assert!(replication.is_lost(granted));
-    assert!(!replication.is_lost(wait(1, 3, Durability::Process)));
-}
-
-#[tokio::test]
 async fn without_a_majority_nothing_is_counted_and_what_is_over_the_limit_is_denied() {
     let mut set = PolicySet::default();
     let policy = Policy::new("2/hour".parse::<Limit>().unwrap());
@@ -280,7 +269,9 @@ async fn without_a_majority_nothing_is_counted_and_what_is_over_the_limit_is_den
         };
         engine.replication.serve(engine.slot_of(key), &chosen, &[]);
     };
-    ["full", "half"].map(|key| serve(key, &[A, B]));
+    for key in ["full", "half"] {
+        serve(key, &[A, B]);
+    }
     engine.replication.tick(MonoTime::from_ns(1));
     engine.replication.tick(MonoTime::from_ns(600_000_000));
     let (full, half) = (one("full"), one("half"));
@@ -290,12 +281,16 @@ async fn without_a_majority_nothing_is_counted_and_what_is_over_the_limit_is_den
         policy: PolicyRef::Named("api"),
         key: "full",
     };
-    let (body, wait) = engine.command(&RequestBody::Reset { target }, OnCold::Read).unwrap();
+    let (body, wait) = engine
+        .command(&RequestBody::Reset { target }, OnCold::Read)
+        .unwrap();
     assert_eq!(
         (body, wait),
         (ResponseBody::Failed(WireError::Unavailable), None)
     );
-    ["full", "half"].map(|key| serve(key, &[]));
+    for key in ["full", "half"] {
+        serve(key, &[]);
+    }
     assert_eq!(
         [one("full"), one("half"), one("half")].map(|it| it.allowed),
         [false, true, false]

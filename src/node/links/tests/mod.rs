@@ -170,10 +170,6 @@ impl TestNode {
         self.tell(|net| net.counts().malformed).await
     }
 
-    pub(in crate::node) fn slots(&self) -> SlotSet {
-        Slot::all().collect()
-    }
-
     /// Installs rows of all slots, in a reign and as many of its commits.
     fn install(&self, epoch: Epoch, slots: Vec<(Slot, u64, Option<Vec<Row>>)>) {
         let slots = slots.into_iter().map(|(slot, n, rows)| Installation {
@@ -209,7 +205,7 @@ impl TestNode {
 
     /// Copies all slots from their owner, as bulk does, and follows.
     fn catch_up(&self, owner: &Self, epoch: Epoch) {
-        let slots = self.slots();
+        let slots = Slot::all().collect();
         self.links.restart(owner.id(), &slots);
         if !owner.links.feed(self.id(), &slots) {
             // The link is gone again; there will be another event.
@@ -272,7 +268,8 @@ impl TestNode {
         });
         let asks: Vec<_> = asks.collect();
         let mut answers = Vec::new();
-        self.engine.batch(&asks, (Mode::Count, OnCold::Read), &mut answers);
+        self.engine
+            .batch(&asks, (Mode::Count, OnCold::Read), &mut answers);
         let waits = answers.into_iter().zip(keys).map(|(answer, key)| {
             assert!(answer.decision.unwrap().allowed);
             let ticket = answer.wait.unwrap().ticket;
