@@ -3,6 +3,7 @@
 mod answers;
 mod arbitrary;
 mod disk;
+mod forged;
 mod gossip;
 mod judge;
 mod moves;
