@@ -266,7 +266,18 @@ pub(crate) fn groups(record: &[u8]) -> Result<(RecordHead, Groups<'_>), CodecErr
     if u32::from_le_bytes(*crc) != crc32fast::hash(rest) {
         return Err(CodecError::Checksum);
     }
-    let mut bytes = Reader(rest);
+    groups_behind(rest)
+}
+
+/// As [`groups`], of a record that this process has just packed: its checksum is not looked at.
+pub(crate) fn groups_of_packed(record: &[u8]) -> Result<(RecordHead, Groups<'_>), CodecError> {
+    let (_crc, rest) = record.split_first_chunk::<4>().ok_or(CodecError::Content)?;
+    groups_behind(rest)
+}
+
+/// Cuts what stands behind the checksum.
+fn groups_behind(bytes: &[u8]) -> Result<(RecordHead, Groups<'_>), CodecError> {
+    let mut bytes = Reader(bytes);
     let have_clocks = match bytes.byte()? {
         VERSION => true,
         VERSION_WITHOUT_CLOCKS => false,

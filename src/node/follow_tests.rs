@@ -6,6 +6,7 @@ use super::*;
 use crate::config::AfterPowerLoss;
 use crate::limiter::commit_record::groups;
 use crate::limiter::policy::{Durability, Limit, Policy, PolicySet};
+use crate::limiter::table::ServedCopy;
 use crate::node::batch::OnCold;
 use crate::node::peers::ClusterIdentity;
 use crate::node::slots::{Installation, NewState};
@@ -311,12 +312,12 @@ async fn a_copy_at_a_position_goes_on_from_there_after_a_restart() {
     let (_, appended) = pair.replica.take_in(owner, &[&frames[0]]);
     appended.await.unwrap();
     // A copy of all that the owner has at its second commit, and a little more.
-    let mut export = pair.owner.table.begin_export([slot].into_iter().collect());
+    let mut copy = ServedCopy::new([slot].into_iter().collect());
     let (mut rows, stored) = (Vec::new(), pair.owner.stored_rows());
     while pair
         .owner
         .table
-        .export_live(&mut export, &stored, &mut rows)
+        .copy_served(&mut copy, &stored, &mut rows)
         .unwrap()
     {}
     let installation = Installation {

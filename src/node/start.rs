@@ -97,14 +97,7 @@ impl Engine {
         if matches!(options.birth, Birth::Alone) && !registers.is_empty() {
             return Err(StartError::OfCluster);
         }
-        let mut sink = Recovered {
-            table: &table,
-            store: &*opened.store,
-            now: known.read(clocks.mono),
-            newest_stamp: SlotTime::ZERO,
-        };
-        let recovery = recover(&*opened.store, &mut sink)?;
-        let newest = sink.newest_stamp;
+        let (recovery, newest) = replay(&opened, &table, known.read(clocks.mono))?;
         let clock = resume(stored.as_ref(), newest, &clocks, options.max_clock_error);
         table.start_commits_at(recovery.next_commit);
         let table = Arc::new(table);
@@ -202,6 +195,22 @@ fn new_table(options: &EngineOptions, opened: &Opened) -> Result<Table, StartErr
     let table = Table::new(capacity, 1, opened.identity.node, clocks);
     slots::hold(&table, &*opened.store)?;
     Ok(table)
+}
+
+/// Reads what is stored into the table; and the newest stamp that was seen.
+fn replay(
+    opened: &Opened,
+    table: &Table,
+    now: SlotTime,
+) -> Result<(Recovery, SlotTime), StartError> {
+    let mut sink = Recovered {
+        table,
+        store: &*opened.store,
+        now,
+        newest_stamp: SlotTime::ZERO,
+    };
+    let recovery = recover(&*opened.store, &mut sink)?;
+    Ok((recovery, sink.newest_stamp))
 }
 
 fn open_store(options: &EngineOptions) -> Result<Opened, StartError> {

@@ -16,6 +16,10 @@ pub(crate) struct TaskId(pub(crate) u64);
 
 /// What can happen.
 #[derive(Debug, Clone)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "few at a time, each consumed at once"
+)]
 pub(crate) enum Event {
     /// The process has started and recovered: run the procedure on its own slots (O5).
     Start,
@@ -118,7 +122,8 @@ pub(crate) enum Event {
         peers: Vec<NodeId>,
     },
     /// The operator vouches that `gone` is gone for good: slots of which all replicas are, this
-    /// node perhaps excepted, start empty, in quarantine, at this node. Only one node is told, and the same one again if need be.
+    /// node perhaps excepted, start empty, in quarantine, at this node. Only one node is told, and the
+    /// same one again if need be.
     Vouched {
         /// Who is gone.
         gone: NodeId,
@@ -138,6 +143,10 @@ pub(crate) enum Origin {
 
 /// What is to be done.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "few at a time, each consumed at once"
+)]
 pub(crate) enum Effect {
     /// Send a message if there is a connection; else drop it.
     Send {

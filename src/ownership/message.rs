@@ -8,6 +8,10 @@ use crate::types::{Configuration, Epoch, NodeId, Position, Slot, SlotRecord, Slo
 
 /// See the module.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "few at a time, each consumed at once"
+)]
 pub(crate) enum Message {
     /// T1: promise this ballot for these slots, and tell what you hold.
     Seal {

@@ -29,6 +29,8 @@ pub(crate) mod peer;
 #[cfg(feature = "server")]
 pub(crate) mod replicate;
 pub(crate) mod routes;
+#[cfg(feature = "server")]
+mod split;
 
 #[cfg(test)]
 mod golden;

@@ -7,8 +7,8 @@ use super::bulk::{BulkChunk, BulkRefusal, BulkRequest, WireRow};
 use super::frame::{decode, encode};
 use super::golden::{hex, pinned};
 use super::ownership::{
-    WireConfiguration, WireEpoch, WireMessage, WirePosition, WireProposal, WireRecord, WireRefused,
-    WireSealed, WireSlots,
+    WireBecoming, WireConfiguration, WireEpoch, WireMessage, WirePosition, WireProposal,
+    WireRecord, WireRefused, WireSealed, WireSlots,
 };
 use super::peer::{
     PeerAnswer, PeerFrame, PeerHello, PeerRefusal, PeerWelcome, Purpose, WireNode, WireStanding,
@@ -231,6 +231,33 @@ fn ownership_messages_keep_their_bytes() {
                 records: vec![record],
             },
             "0d0000000005010902ac0201010201c801",
+        ),
+        (
+            WireMessage::Become {
+                ballot,
+                slots: vec![WireBecoming {
+                    slot: 9,
+                    at: position(),
+                    clock_ms: 1000,
+                }],
+            },
+            "0d0000000006ac02010109ac020105e807",
+        ),
+        (
+            WireMessage::Became {
+                ballot,
+                slots: slots(),
+                refused: WireSlots::default(),
+            },
+            "0a0000000007ac02010281040100",
+        ),
+        (WireMessage::AskHeard { owner: 300 }, "040000000008ac02"),
+        (
+            WireMessage::Heard {
+                owner: 300,
+                lately: true,
+            },
+            "050000000009ac0201",
         ),
     ];
     for (message, golden) in cases {

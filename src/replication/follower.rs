@@ -42,10 +42,8 @@ pub(crate) enum Taken {
 /// What the table found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Found {
-    /// It is applied.
+    /// It is applied, now or before.
     Done,
-    /// It was applied before.
-    Known,
     /// A commit before it is missing, or it is of another reign.
     Gap,
     /// The slot takes nothing in: it is not held, or was sealed.
@@ -122,12 +120,8 @@ impl Follower {
             Some(Standing::Follows(epoch)) if at.epoch == *epoch => Taken::Apply,
             // The owner has given that reign up itself, and need not be told.
             Some(Standing::Follows(epoch)) if at.epoch < *epoch => Taken::Refused,
-            Some(Standing::Follows(_)) => {
-                self.fall_behind(slot);
-                self.keep(slot, at, clock, bytes)
-            }
             Some(Standing::Behind(_)) => self.keep(slot, at, clock, bytes),
-            None => {
+            Some(Standing::Follows(_)) | None => {
                 self.fall_behind(slot);
                 self.keep(slot, at, clock, bytes)
             }
@@ -144,7 +138,7 @@ impl Follower {
     ) -> bool {
         let (at, clock, bytes) = group;
         match found {
-            Found::Done | Found::Known => return true,
+            Found::Done => return true,
             Found::Gap => {
                 self.fall_behind(slot);
                 self.keep(slot, at, clock, bytes);
@@ -220,6 +214,7 @@ impl Follower {
     }
 
     /// Bytes that are kept for later.
+    #[cfg(test)]
     pub(crate) const fn kept_bytes(&self) -> usize {
         self.kept_bytes
     }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
 
 use super::marks::{Goal, Marks};
@@ -47,8 +47,6 @@ pub(crate) struct Waiters<G> {
     appended: AtomicU64,
     /// Written under the lock only.
     synced: AtomicU64,
-    /// Set under the lock, for ever: nobody waits any more.
-    closed: AtomicBool,
     queue: G,
 }
 
@@ -66,7 +64,6 @@ impl<G: Guarded<Queue>> Waiters<G> {
         Self {
             appended: AtomicU64::new(0),
             synced: AtomicU64::new(0),
-            closed: AtomicBool::new(false),
             queue: G::new(Queue::default()),
         }
     }
@@ -79,7 +76,7 @@ impl<G: Guarded<Queue>> Waiters<G> {
         }
     }
 
-    /// Waits until the watermark of `goal` is at `ticket` or above, or until all waits end.
+    /// Waits until the watermark of `goal` is at `ticket` or above.
     pub(crate) const fn reached(&self, ticket: u64, goal: Goal) -> Reached<'_, G> {
         Reached {
             waiters: self,
@@ -110,24 +107,14 @@ impl<G: Guarded<Queue>> Waiters<G> {
         wake.drain(..).for_each(Waker::wake);
     }
 
-    /// Ends all waits, and all later ones.
-    pub(crate) fn close(&self) {
-        let mut wake: Vec<Waker> = Vec::new();
-        self.queue.with(|queue| {
-            self.closed.store(true, Ordering::Release);
-            wake.extend(std::mem::take(&mut queue.appended).into_values());
-            wake.extend(std::mem::take(&mut queue.synced).into_values());
-        });
-        wake.into_iter().for_each(Waker::wake);
-    }
-
     /// Whether somebody waits for `goal`.
+    #[cfg(test)]
     pub(crate) fn is_waited_for(&self, goal: Goal) -> bool {
         self.queue.with(|queue| !queue.of(goal).is_empty())
     }
 
     fn is_over(&self, ticket: u64, goal: Goal) -> bool {
-        self.mark(goal).load(Ordering::Acquire) >= ticket || self.closed.load(Ordering::Acquire)
+        self.mark(goal).load(Ordering::Acquire) >= ticket
     }
 
     const fn mark(&self, goal: Goal) -> &AtomicU64 {

@@ -50,7 +50,7 @@ pub(crate) fn targets(members: &[Member], wanted: usize) -> Option<Vec<Replicas>
 
 /// Of each node its zone, by node, and who is about to stop.
 struct Zones<'a> {
-    zones: Vec<(NodeId, Option<&'a str>)>,
+    of_nodes: Vec<(NodeId, Option<&'a str>)>,
     /// How many there are, each node without one for itself.
     count: usize,
     stopping: BTreeSet<NodeId>,
@@ -66,14 +66,14 @@ impl<'a> Zones<'a> {
         let stopping = members.iter().filter(|it| it.stopping).map(|it| it.node);
         Self {
             count: named.len().saturating_add(alone),
-            zones,
+            of_nodes: zones,
             stopping: stopping.collect(),
         }
     }
 
     fn zone(&self, node: NodeId) -> Option<&'a str> {
-        let place = self.zones.binary_search_by_key(&node, |it| it.0).ok()?;
-        self.zones.get(place)?.1
+        let place = self.of_nodes.binary_search_by_key(&node, |it| it.0).ok()?;
+        self.of_nodes.get(place)?.1
     }
 
     /// Those of `walked` that are the first of their zone.

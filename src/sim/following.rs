@@ -11,7 +11,7 @@ use super::state::SlotState;
 use super::wire::{GroupId, OwnerSaid, ReplicaSaid, Wire};
 use super::world::World;
 use crate::ownership::event::Event;
-use crate::replication::{Follower, Found, Taken};
+use crate::replication::{Follower, Found, Kept, Taken};
 use crate::types::{Epoch, Position, Slot, SlotSet};
 
 /// The replica's end of one link.
@@ -159,10 +159,11 @@ impl World {
             if taken != Taken::Apply {
                 continue;
             }
+            let known = is_known(process.held.get(&group.slot), &group);
             let found = found(process.held.get(&group.slot), &group, gaps);
             let told = (group.at, group.clock, &bytes[..]);
             visit.follower.applied(group.slot, told, found);
-            if found == Found::Done {
+            if found == Found::Done && !known {
                 written.extend(self.put_in(node, &group));
             }
         }
@@ -326,13 +327,7 @@ impl World {
     }
 
     /// Takes in what was kept of a slot that follows now.
-    fn follow_on(
-        &mut self,
-        node: usize,
-        peer: usize,
-        slot: Slot,
-        kept: Vec<crate::replication::Group>,
-    ) {
+    fn follow_on(&mut self, node: usize, peer: usize, slot: Slot, kept: Vec<Kept>) {
         let mut written = Vec::new();
         for kept in kept {
             let id = kept.bytes.first_chunk().map(|it| usize::from_le_bytes(*it));
@@ -343,12 +338,13 @@ impl World {
             let Some(process) = self.machines[node].process.as_mut() else {
                 return;
             };
+            let known = is_known(process.held.get(&slot), &group);
             let found = found(process.held.get(&slot), &group, false);
             if let Some(visit) = process.visits.get_mut(&peer) {
                 let told = (group.at, group.clock, &kept.bytes[..]);
                 visit.follower.applied(slot, told, found);
             }
-            if found == Found::Done {
+            if found == Found::Done && !known {
                 written.extend(self.put_in(node, &group));
             }
         }
@@ -417,15 +413,18 @@ fn one(slot: Slot) -> SlotSet {
     std::iter::once(slot).collect()
 }
 
+/// R1: whether the commit is part of the state already.
+fn is_known(held: Option<&Held>, group: &Group) -> bool {
+    held.is_some_and(|it| group.at.n <= it.state.at.n)
+}
+
 /// R1, as the table sees it.
 fn found(held: Option<&Held>, group: &Group, gaps: bool) -> Found {
     let Some(held) = held.filter(|it| it.followed && it.state.at.epoch == group.at.epoch) else {
         return Found::Closed;
     };
-    let n = held.state.at.n;
-    if group.at.n <= n {
-        Found::Known
-    } else if group.at.n == n + 1 || gaps {
+    // What is known already is as good as applied.
+    if group.at.n <= held.state.at.n + 1 || gaps {
         Found::Done
     } else {
         Found::Gap

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::limiter::commit_record::{self, RecordWriter, cut, groups, write_groups};
+use crate::limiter::commit_record::{self, Group, RecordWriter, cut, groups, write_groups};
 use crate::limiter::policy::Limits;
 use crate::types::{Epoch, NodeId, Position, Slot};
 
@@ -129,7 +129,7 @@ fn groups_are_cut_out_and_put_into_another_record_as_they_are() {
     writer.finish();
     let (_, read) = groups(&record).unwrap();
     let read: Vec<_> = read.map(Result::unwrap).collect();
-    let raw: Vec<&[u8]> = read.iter().map(|group| group.raw()).collect();
+    let raw: Vec<&[u8]> = read.iter().map(Group::raw).collect();
     let clocks: Vec<_> = read
         .iter()
         .map(|group| group.clock.unwrap().as_ms())
@@ -138,10 +138,7 @@ fn groups_are_cut_out_and_put_into_another_record_as_they_are() {
 
     let frame = raw.concat();
     let again: Vec<_> = cut(OWNER, &frame).map(Result::unwrap).collect();
-    assert_eq!(
-        again.iter().map(|group| group.raw()).collect::<Vec<_>>(),
-        raw
-    );
+    assert_eq!(again.iter().map(Group::raw).collect::<Vec<_>>(), raw);
     let other: Vec<_> = cut(NodeId(7), &frame).map(Result::unwrap).collect();
     assert_eq!(
         other[0].at.epoch.node,
@@ -157,7 +154,7 @@ fn groups_are_cut_out_and_put_into_another_record_as_they_are() {
     );
     assert_eq!(copied, record);
     for length in 0..frame.len() {
-        let whole = cut(OWNER, &frame[..length]).filter(Result::is_ok).count();
+        let whole = cut(OWNER, &frame[..length]).flatten().count();
         let is_cut = cut(OWNER, &frame[..length]).any(|group| group.is_err());
         assert_eq!(whole, usize::from(length >= raw[0].len()), "{length} bytes");
         assert_eq!(

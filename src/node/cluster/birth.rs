@@ -15,11 +15,10 @@ use tokio::task::{JoinSet, LocalSet};
 
 use super::control::{COPIES_MAX, Control, DONE_MAX, Settings};
 use super::handle::{COMMANDS_MAX, Cluster, Command};
-use super::members::ROSTER;
 use super::seals::Seals;
-use super::targets::{CLUSTER_SETTINGS, Targeted};
+use super::stored::{PolicyText, cluster_settings, may_take_part, policies, registers, roster};
+use super::targets::Targeted;
 use super::view::View;
-use crate::limiter::policy::PolicySet;
 use crate::membership::cluster_settings::ClusterSettings;
 use crate::membership::identity::{Address, Identity};
 use crate::membership::roster::{Roster, Standing, WEIGHT_MAX};
@@ -30,12 +29,8 @@ use crate::node::error::StartError;
 use crate::node::forward::{Forwarder, Waits, peer_setup};
 use crate::node::links::Links;
 use crate::node::peers::{ClusterIdentity, Door, Joiner, Own, PeerNet, join};
-use crate::node::policy_sets::rule::{Peers, PolicyEffect, PolicySets};
-use crate::node::policy_sets::versioned::{META_NAME, VersionedSet};
 use crate::node::start::Birth;
-use crate::ownership::record::Register;
 use crate::ownership::{Ownership, Settings as OwnershipSettings};
-use crate::protocol::peer::PeerRefusal;
 use crate::storage::layout::is_new;
 use crate::transport::tls::Credentials;
 use crate::types::{BootCounter, NodeId, Replicas, SLOT_COUNT, Slot, SlotRecord, SlotSet};
@@ -45,12 +40,6 @@ const JOIN_PATIENCE: Duration = Duration::from_secs(60);
 
 /// How long a node may take until it serves what it owns: some synced writes of a slow disk.
 const START_PATIENCE: Duration = Duration::from_secs(60);
-
-/// The name of a node's file of policies where only the set is known.
-const POLICY_FILE: &str = "the policies";
-
-/// What a node's policy file says, or why it cannot be used.
-pub(crate) type PolicyText<'a> = Result<&'a PolicySet, &'a str>;
 
 /// What a node is told of its part in the cluster.
 #[derive(Debug, Clone)]
@@ -125,6 +114,17 @@ impl Part<'_> {
         });
         seeds.collect()
     }
+
+    fn settings(&self, advertise: Address) -> Settings {
+        Settings {
+            advertise,
+            certificate: self.credentials.name().unwrap_or_default(),
+            weight: self.weight.clamp(1, WEIGHT_MAX),
+            zone: self.zone.to_owned(),
+            repair_after: self.repair_after,
+            hand_off_bytes_per_second: self.hand_off_bytes_per_second,
+        }
+    }
 }
 
 impl Membership {
@@ -166,14 +166,7 @@ impl Membership {
         let dialer = dialer.map_err(StartError::Credentials)?;
         let links = Links::start(engine, dialer).map_err(StartError::Thread)?;
         door.open_to_links(links.door());
-        let settings = Settings {
-            advertise: address,
-            certificate: part.credentials.name().unwrap_or_default(),
-            weight: part.weight.clamp(1, WEIGHT_MAX),
-            zone: part.zone.to_owned(),
-            repair_after: part.repair_after,
-            hand_off_bytes_per_second: part.hand_off_bytes_per_second,
-        };
+        let settings = part.settings(address);
         let ownership = Ownership::new(
             about.node,
             registers,
@@ -325,119 +318,4 @@ fn control(
 fn runtime() -> Result<Runtime, StartError> {
     let runtime = Builder::new_current_thread().enable_all().build();
     runtime.map_err(StartError::Thread)
-}
-
-/// The registers as stored; those of a founder if it has none yet, which are then stored.
-fn registers(engine: &Engine) -> Result<Vec<Option<Register>>, StartError> {
-    let stored = &engine.found_registers;
-    if stored.is_empty() && engine.about.founder {
-        let founding = Ownership::founding(engine.about.node);
-        let encoded: Vec<_> = Slot::all()
-            .zip(&founding)
-            .filter_map(|(slot, register)| Some((slot, register.as_ref()?.encode())))
-            .collect();
-        engine.store.put_registers(&encoded)?;
-        return Ok(founding);
-    }
-    let mut registers = vec![None; usize::from(SLOT_COUNT)];
-    for (slot, bytes) in stored {
-        let register = Register::decode(bytes).map_err(|_damaged| StartError::Damaged {
-            what: format!("the register of slot {slot}"),
-        })?;
-        if let Some(place) = registers.get_mut(slot.index()) {
-            *place = Some(register);
-        }
-    }
-    note_incomplete(engine, &mut registers)?;
-    Ok(registers)
-}
-
-/// R5: what may have lost counts, and others hold too, counts for nothing from now on; that is synced
-/// before anything else is done.
-fn note_incomplete(engine: &Engine, registers: &mut [Option<Register>]) -> Result<(), StartError> {
-    let mut told = Vec::new();
-    for slot in engine.incomplete.iter() {
-        if let Some(Some(register)) = registers.get_mut(slot.index()) {
-            register.complete = false;
-            told.push((slot, register.encode()));
-        }
-    }
-    if !told.is_empty() {
-        engine.store.put_registers(&told)?;
-    }
-    let stored = engine.incomplete_is_stored();
-    stored.map_err(|error| StartError::Storage(Box::new(error)))
-}
-
-/// What the operator wants of the cluster, as stored; of one that is created, what this node is told.
-fn cluster_settings(engine: &Engine, replicas: u8) -> Result<ClusterSettings, StartError> {
-    if let Some(bytes) = engine.store.meta(CLUSTER_SETTINGS)? {
-        return ClusterSettings::from_bytes(&bytes).ok_or_else(|| StartError::Damaged {
-            what: "the cluster's settings".to_owned(),
-        });
-    }
-    if !engine.about.founder {
-        return Ok(ClusterSettings::default());
-    }
-    // A cluster of an earlier version of the software has one.
-    let created = engine.found_registers.is_empty();
-    let replicas = if created { replicas } else { 1 };
-    let settings = ClusterSettings::new(1, replicas);
-    let settings = settings.map_err(|_bad| StartError::BadReplicas { replicas })?;
-    engine
-        .store
-        .put_meta(CLUSTER_SETTINGS, &settings.to_bytes())?;
-    Ok(settings)
-}
-
-fn roster(engine: &Engine) -> Result<Roster, StartError> {
-    let Some(bytes) = engine.store.meta(ROSTER)? else {
-        return Ok(Roster::default());
-    };
-    Roster::from_bytes(&bytes).ok_or_else(|| StartError::Damaged {
-        what: "the roster".to_owned(),
-    })
-}
-
-/// Refuses a node that has learned, in an earlier life, that it was removed.
-fn may_take_part(roster: &Roster, me: NodeId) -> Result<(), StartError> {
-    let mut entries = roster.entries();
-    if entries.any(|it| it.node == me && it.standing == Standing::Removed) {
-        let reason = PeerRefusal::Removed { node: me.0 }.to_string();
-        return Err(StartError::ShutOut { reason });
-    }
-    Ok(())
-}
-
-/// Which policies are in force, and what is to be done about it first.
-fn policies(
-    engine: &Engine,
-    roster: &Roster,
-    file: PolicyText<'_>,
-) -> Result<(PolicySets, Vec<PolicyEffect>), StartError> {
-    let stored = engine.store.meta(META_NAME)?;
-    let stored = stored.map(|bytes| VersionedSet::decode(&bytes)).transpose();
-    let stored = stored.map_err(|error| StartError::Policies(Box::new(error)))?;
-    let me = engine.about.node;
-    let others = roster.entries().any(|entry| {
-        entry.node != me && matches!(entry.standing, Standing::Active | Standing::Draining)
-    });
-    // A node that has just joined knows of no other yet.
-    let peers = if others || (!engine.about.founder && stored.is_none()) {
-        Peers::Several
-    } else {
-        Peers::Alone
-    };
-    match (file, stored) {
-        (Ok(file), stored) => Ok(PolicySets::start(peers, stored, set_of(file)?)),
-        (Err(why), Some(stored)) => Ok(PolicySets::start_without_file(peers, stored, why.into())),
-        (Err(_), None) => Err(StartError::NoStoredPolicies),
-    }
-}
-
-/// A set as a file of its own.
-pub(crate) fn set_of(file: &PolicySet) -> Result<VersionedSet, StartError> {
-    let text = crate::config::render_policies(file);
-    let set = VersionedSet::parse(0, POLICY_FILE, &text);
-    set.map_err(|error| StartError::Policies(Box::new(error)))
 }

@@ -148,7 +148,6 @@ pub(super) struct Settings {
 }
 
 /// What the loop waits for.
-#[expect(clippy::large_enum_variant, reason = "one at a time")]
 enum Happened {
     Peer(PeerEvent),
     Command(Command),

@@ -91,7 +91,7 @@ async fn a_replica_catches_up_while_the_owner_goes_on_and_again_if_it_has_all() 
     let behind = replica.links.next_event().await;
     assert!(matches!(behind, LinkEvent::Behind { .. }), "{behind:?}");
 
-    replica.links.restart(owner.id(), &replica.slots());
+    replica.links.restart(owner.id(), &Slot::all().collect());
     let asked: Asked = Slot::all().map(|slot| (slot, (epoch, None))).collect();
     let (caught_up, ()) = {
         let id = owner.id();

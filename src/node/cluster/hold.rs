@@ -51,7 +51,7 @@ pub(super) struct Served {
     /// The replica has all of them.
     pub(super) same: Vec<(Slot, Position)>,
     /// Not served here as asked.
-    pub(super) not_served: Vec<Slot>,
+    pub(super) refused: Vec<Slot>,
 }
 
 impl Served {
@@ -75,7 +75,7 @@ impl Served {
         for (&slot, &(epoch, own)) in asked {
             let at = table.position(slot);
             if !fed.contains(slot) || at.epoch != epoch {
-                served.not_served.push(slot);
+                served.refused.push(slot);
             } else if own == Some(at) && !denied {
                 served.same.push((slot, at));
             } else {
@@ -216,7 +216,7 @@ impl Hold {
     }
 
     async fn tell_served(&mut self, served: Served) -> Result<(), Stop> {
-        for slot in served.not_served {
+        for slot in served.refused {
             let slot = slot.number();
             self.chunks.send(&BulkChunk::NotServed { slot }).await?;
         }

@@ -1,7 +1,8 @@
 //! The node's part in its cluster: the one thread that carries out what membership, ownership and
 //! policies want, and what the rest of the node sees of it.
 //!
-//! - [`mod@birth`]: how a node becomes one of its cluster, and the thread.
+//! - [`mod@birth`]: how a node becomes one of its cluster, and the thread; [`stored`]: what
+//!   its store says of that.
 //! - [`control`]: the loop; [`talk`] is what peers and operators say to it, [`members`] who they are,
 //!   [`targets`] who should hold what, [`effects`] what the ownership wants done.
 //! - [`judge`]: what peers send and what cannot be; what this node must not do any more.
@@ -22,12 +23,14 @@ mod members;
 mod pull;
 mod replicas;
 mod seals;
+mod stored;
 mod talk;
 mod targets;
 #[cfg(test)]
 mod tests;
 mod view;
 
-pub(crate) use birth::{Membership, Part, PolicyText, birth, set_of};
+pub(crate) use birth::{Membership, Part, birth};
 pub(crate) use handle::Cluster;
+pub(crate) use stored::{PolicyText, set_of};
 pub(crate) use view::{owner, ring};

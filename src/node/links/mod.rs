@@ -28,7 +28,6 @@ mod visitor;
 
 pub(crate) use event::LinkEvent;
 pub(crate) use handle::Links;
-pub(crate) use heard::Heard;
 
 #[cfg(test)]
 pub(in crate::node) mod tests;

@@ -3,11 +3,9 @@
 //!
 //! - [`replication`]: the one tracker of the node, behind its lock; what is looked at without it.
 //! - [`send`]: a commit as frames, to each link its part.
-//! - [`cut`]: a commit record as groups.
 //! - [`bits`]: sets of slots that are read without a lock.
 
 mod bits;
-mod cut;
 #[expect(
     clippy::module_inception,
     reason = "the struct that the room is named after is in the file named after it"

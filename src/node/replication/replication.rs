@@ -25,7 +25,6 @@ pub(crate) struct Replication {
     number: AtomicU64,
     /// Whether the tracker is told of commits: from the first slot on that another node gets.
     active: AtomicBool,
-    closed: AtomicBool,
     /// Slots that have more than one replica, as last served.
     many: SlotBits,
     /// Slots that have been without a majority for too long.
@@ -67,7 +66,6 @@ impl Replication {
             waiters: Waiters::new(),
             number: AtomicU64::new(0),
             active: AtomicBool::new(false),
-            closed: AtomicBool::new(false),
             many: SlotBits::default(),
             without: SlotBits::default(),
             some_without: AtomicBool::new(false),
@@ -142,11 +140,6 @@ impl Replication {
         });
     }
 
-    /// As [`Tracker::unfeed`].
-    pub(crate) fn unfeed(&self, peer: NodeId, link: u64, slots: &SlotSet) {
-        self.with(|side, _| side.tracker.unfeed(peer, link, slots));
-    }
-
     /// As [`Tracker::applied`].
     pub(crate) fn applied(&self, peer: NodeId, link: u64, through: u64, refused: &SlotSet) -> bool {
         self.with(|side, _| side.tracker.applied(peer, link, through, refused))
@@ -210,12 +203,6 @@ impl Replication {
         self.waiters.marks()
     }
 
-    /// Ends all waits: what is not on a majority now is told to be lost.
-    pub(crate) fn close(&self) {
-        self.closed.store(true, Ordering::Release);
-        self.waiters.close();
-    }
-
     /// Whether commits are replicated at all.
     pub(crate) fn is_active(&self) -> bool {
         self.active.load(Ordering::Acquire)
@@ -256,7 +243,7 @@ impl Replication {
             });
         }
         self.waiters.reached(wait.ticket, goal).await;
-        if self.some_lost.load(Ordering::Acquire) || self.closed.load(Ordering::Acquire) {
+        if self.some_lost.load(Ordering::Acquire) {
             Kept::Some
         } else {
             Kept::All
@@ -266,12 +253,6 @@ impl Replication {
     /// Whether what the wait is for is lost: then nobody may be told that it grants.
     pub(crate) fn is_lost(&self, wait: Wait) -> bool {
         let goal = goal_of(wait.durability);
-        if self.closed.load(Ordering::Acquire)
-            && self.is_replicated(wait.slot)
-            && self.replicated().of(goal) < wait.ticket
-        {
-            return true;
-        }
         let through = self.lost_through.get(wait.slot.index());
         if through.is_none_or(|through| through.load(Ordering::Acquire) < wait.ticket) {
             return false;

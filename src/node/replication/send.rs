@@ -1,7 +1,8 @@
 //! A commit as frames: to each link the groups of the slots that its peer gets, as they stand in the
 //! record. Never waits: a link that takes no more is given up, and its peer catches up.
 
-use super::cut::{Cut, cut};
+use crate::limiter::codec::CodecError;
+use crate::limiter::commit_record::{Group, groups_of_packed};
 use crate::protocol::frame::encode_within;
 use crate::protocol::replicate::{GROUPS_BYTES_MAX, LINK_FRAME_BYTES_MAX, OwnerFrame};
 use crate::replication::{Parts, Tracker};
@@ -20,8 +21,7 @@ pub(crate) trait Outgoing: Send + Sync {
 /// What is kept from commit to commit for its memory.
 #[derive(Debug, Default)]
 pub(super) struct Sender {
-    cuts: Vec<Cut>,
-    groups: Vec<(Slot, Position)>,
+    positions: Vec<(Slot, Position)>,
     parts: Parts,
     bytes: Vec<u8>,
     ask: Vec<(NodeId, u64, u64)>,
@@ -40,20 +40,20 @@ impl Sender {
         tracker: &mut Tracker,
         outgoing: Option<&dyn Outgoing>,
     ) {
-        self.cuts.clear();
-        let stamp_ms = cut(record, &mut self.cuts);
-        if stamp_ms.is_none() {
+        let (stamp_ms, groups) = cut(record).unwrap_or_else(|error| {
+            let error: &dyn std::error::Error = &error;
             tracing::error!(
                 number,
-                "a commit record cannot be cut into groups; this is a bug"
+                error,
+                "a commit record cannot be cut; this is a bug"
             );
-        }
-        self.groups.clear();
-        let each = self.cuts.iter().map(|cut| (cut.slot, cut.at));
-        self.groups.extend(each);
-        tracker.committed(number, &self.groups, &mut self.parts);
-        let head = (number, stamp_ms.unwrap_or(0));
-        self.send_parts(head, record, outgoing);
+            (0, Vec::new())
+        });
+        self.positions.clear();
+        let each = groups.iter().map(|group| (group.slot, group.at));
+        self.positions.extend(each);
+        tracker.committed(number, &self.positions, &mut self.parts);
+        self.send_parts((number, stamp_ms), &groups, outgoing);
         self.give_up_failed(tracker, outgoing);
     }
 
@@ -78,7 +78,7 @@ impl Sender {
     fn send_parts(
         &mut self,
         (number, stamp_ms): (u64, u64),
-        record: &[u8],
+        groups: &[Group<'_>],
         outgoing: Option<&dyn Outgoing>,
     ) {
         for part in self.parts.iter() {
@@ -101,10 +101,10 @@ impl Sender {
                 is_sent
             };
             let mut is_sent = true;
-            for cut in part.groups.iter().filter_map(|&place| self.cuts.get(place)) {
-                let group = record.get(cut.bytes.clone()).unwrap_or_default();
+            for it in part.groups.iter().filter_map(|&place| groups.get(place)) {
+                let group = it.raw();
                 if group.len() > GROUPS_BYTES_MAX {
-                    self.oversized.push((peer, link, cut.slot));
+                    self.oversized.push((peer, link, it.slot));
                     continue;
                 }
                 if self.bytes.len().saturating_add(group.len()) > GROUPS_BYTES_MAX {
@@ -132,6 +132,13 @@ impl Sender {
             }
         }
     }
+}
+
+/// A record's stamp and its groups.
+fn cut(record: &[u8]) -> Result<(u64, Vec<Group<'_>>), CodecError> {
+    let (head, groups) = groups_of_packed(record)?;
+    let groups = groups.collect::<Result<_, _>>()?;
+    Ok((head.stamp.as_ms(), groups))
 }
 
 fn encode(message: &OwnerFrame<'_>, frame: &mut Vec<u8>) -> bool {

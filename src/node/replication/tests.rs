@@ -1,6 +1,7 @@
 //! Commits out to links, and waits that end as they should.
 
 use std::future::{Future, poll_fn};
+use std::path::Path;
 use std::sync::Arc;
 use std::task::Poll;
 
@@ -8,6 +9,7 @@ use parking_lot::Mutex;
 
 use super::{Outgoing, Replication};
 use crate::config::AfterPowerLoss;
+use crate::limiter::commit_record::{self, write_groups};
 use crate::limiter::policy::{Durability, Limit, Policy, PolicySet};
 use crate::node::batch::OnCold;
 use crate::node::engine::Engine;
@@ -17,7 +19,9 @@ use crate::protocol::error::WireError;
 use crate::protocol::frame::FrameBuffer;
 use crate::protocol::replicate::{GROUPS_BYTES_MAX, LINK_FRAME_BYTES_MAX, OwnerFrame};
 use crate::server::{Kept, Wait};
-use crate::types::{Configuration, Epoch, MonoTime, NodeId, Position, Replicas, Slot, SlotSet};
+use crate::types::{
+    Configuration, Epoch, MonoTime, NodeId, Position, Replicas, Slot, SlotSet, SlotTime,
+};
 
 const ME: NodeId = NodeId(7);
 const A: NodeId = NodeId(1);
@@ -80,21 +84,21 @@ fn slot(n: u16) -> Slot {
     Slot::new(n).unwrap()
 }
 
-/// A record as the table packs it, of groups of these slots with so many bytes of entries.
-fn record(number: u64, version: u8, groups: &[(u16, u64, usize)]) -> Vec<u8> {
-    let mut record = vec![0, 0, 0, 0, version];
-    record.extend_from_slice(&number.to_le_bytes());
-    record.extend_from_slice(&55u64.to_le_bytes());
-    record.extend_from_slice(&ME.0.to_le_bytes());
-    for (slot, n, bytes) in groups {
-        record.extend_from_slice(&slot.to_le_bytes());
-        record.extend_from_slice(&[0xac, 0x02, u8::try_from(*n).unwrap()]);
-        if version >= 3 {
-            record.extend_from_slice(&[0x80, 0x01]);
-        }
-        record.extend_from_slice(&u32::try_from(*bytes).unwrap().to_le_bytes());
-        record.resize(record.len() + bytes, 9);
-    }
+/// A record of groups of these slots at such commits, each of so many bytes in all.
+fn record(number: u64, groups: &[(u16, u64, usize)]) -> Vec<u8> {
+    let groups = groups.iter().map(|(on, n, bytes)| {
+        let mut group = slot(*on).number().to_le_bytes().to_vec();
+        // The epoch's counter, the commit, and what the clock shows.
+        group.extend_from_slice(&[0xac, 0x02, u8::try_from(*n).unwrap(), 0x80, 0x01]);
+        let entries = bytes - group.len() - 4;
+        group.extend_from_slice(&u32::try_from(entries).unwrap().to_le_bytes());
+        group.resize(*bytes, 9);
+        group
+    });
+    let groups: Vec<Vec<u8>> = groups.collect();
+    let mut record = Vec::new();
+    let head = (number, SlotTime::from_ms(55), ME);
+    write_groups(&mut record, head, groups.iter().map(Vec::as_slice));
     record
 }
 
@@ -137,29 +141,26 @@ async fn now(replication: &Replication, wait: Wait) -> Option<Kept> {
 
 #[tokio::test]
 async fn a_grant_waits_for_a_replica_and_is_released_by_its_acknowledgement() {
-    for version in [2, 3] {
-        let (replication, links) = replication();
-        replication.commit(1, &record(1, version, &[(1, 1, 10), (3, 1, 10)]), false);
-        let group = if version == 2 { 9 + 10 } else { 11 + 10 };
-        assert_eq!(links.take(), [format!("1.5: 1 at 55 true {group}")]);
-        let granted = wait(1, 1, Durability::None);
-        assert_eq!(now(&replication, granted).await, None);
-        let waiting = replication.kept(granted);
-        let acknowledge = async {
-            tokio::task::yield_now().await;
-            assert!(replication.applied(A, 5, 1, &SlotSet::EMPTY));
-        };
-        let (kept, ()) = tokio::join!(waiting, acknowledge);
-        assert_eq!(kept, Kept::All);
-        assert!(!replication.is_lost(granted));
-    }
+    let (replication, links) = replication();
+    replication.commit(1, &record(1, &[(1, 1, 20), (3, 1, 20)]), false);
+    assert_eq!(links.take(), ["1.5: 1 at 55 true 20"]);
+    let granted = wait(1, 1, Durability::None);
+    assert_eq!(now(&replication, granted).await, None);
+    let waiting = replication.kept(granted);
+    let acknowledge = async {
+        tokio::task::yield_now().await;
+        assert!(replication.applied(A, 5, 1, &SlotSet::EMPTY));
+    };
+    let (kept, ()) = tokio::join!(waiting, acknowledge);
+    assert_eq!(kept, Kept::All);
+    assert!(!replication.is_lost(granted));
 }
 
 #[tokio::test]
 async fn a_sync_is_asked_for_where_somebody_waits_for_one() {
     let (replication, links) = replication();
     let wanted = replication.wants_sync();
-    replication.commit(1, &record(1, 2, &[(1, 1, 10)]), false);
+    replication.commit(1, &record(1, &[(1, 1, 19)]), false);
     assert_eq!(links.take(), ["1.5: 1 at 55 true 19", "1.5: sync 1"]);
     drop(wanted);
     assert!(replication.applied(A, 5, 1, &SlotSet::EMPTY));
@@ -167,7 +168,7 @@ async fn a_sync_is_asked_for_where_somebody_waits_for_one() {
     assert_eq!(now(&replication, granted).await, None);
     assert!(replication.synced(A, 5, 1));
     assert_eq!(now(&replication, granted).await, Some(Kept::All));
-    replication.commit(2, &record(2, 2, &[(1, 2, 10)]), false);
+    replication.commit(2, &record(2, &[(1, 2, 19)]), false);
     assert_eq!(links.take(), ["1.5: 2 at 55 true 19"]);
     assert_eq!(now(&replication, wait(2, 1, Durability::Fsync)).await, None);
     assert_eq!(links.take(), ["1.5: sync 2"]);
@@ -176,7 +177,7 @@ async fn a_sync_is_asked_for_where_somebody_waits_for_one() {
 #[tokio::test]
 async fn without_a_majority_just_that_slots_answers_are_lost() {
     let (replication, _links) = replication();
-    replication.commit(1, &record(1, 2, &[(1, 1, 1), (2, 1, 1), (3, 1, 1)]), false);
+    replication.commit(1, &record(1, &[(1, 1, 12), (2, 1, 12), (3, 1, 12)]), false);
     assert!(replication.applied(A, 5, 1, &SlotSet::EMPTY));
     let [one, two, three] = [1, 2, 3].map(|n| wait(1, n, Durability::Process));
     assert_eq!(now(&replication, one).await, None);
@@ -205,26 +206,25 @@ async fn without_a_majority_just_that_slots_answers_are_lost() {
 async fn a_full_link_is_given_up_and_no_commit_waits_for_it() {
     let (replication, links) = replication();
     *links.full.lock() = true;
-    replication.commit(1, &record(1, 2, &[(1, 1, 1)]), false);
+    replication.commit(1, &record(1, &[(1, 1, 12)]), false);
     assert_eq!(*links.closed.lock(), [(A, 5)]);
     assert!(replication.peers().iter().all(|peer| !peer.linked));
-    replication.commit(2, &record(2, 2, &[(1, 2, 1)]), false);
+    replication.commit(2, &record(2, &[(1, 2, 12)]), false);
     assert_eq!(links.closed.lock().len(), 1);
 }
 
 #[tokio::test]
 async fn a_large_commit_is_cut_between_groups_and_a_group_too_large_is_left_out() {
     let (replication, links) = replication();
-    let half = GROUPS_BYTES_MAX / 2;
+    let half = GROUPS_BYTES_MAX / 2 + 1;
     let groups = [(1, 1, half), (2, 1, half)];
-    replication.commit(1, &record(1, 2, &groups), false);
-    let bytes = half + 9;
+    replication.commit(1, &record(1, &groups), false);
     let parts = [
-        format!("1.5: 1 at 55 false {bytes}"),
-        format!("1.5: 1 at 55 true {bytes}"),
+        format!("1.5: 1 at 55 false {half}"),
+        format!("1.5: 1 at 55 true {half}"),
     ];
     assert_eq!(links.take(), parts);
-    replication.commit(2, &record(2, 2, &[(1, 2, 2 * half)]), false);
+    replication.commit(2, &record(2, &[(1, 2, 2 * half)]), false);
     assert_eq!(links.take(), ["1.5: 2 at 55 true 0"]);
     assert!(replication.applied(A, 5, 2, &SlotSet::EMPTY));
     assert_eq!(replication.replicated().appended, 0, "A lacks slot 1 now");
@@ -234,30 +234,20 @@ async fn a_large_commit_is_cut_between_groups_and_a_group_too_large_is_left_out(
 #[tokio::test]
 async fn where_nothing_is_replicated_nothing_waits() {
     let replication = Replication::new(ME);
-    replication.commit(1, &record(1, 2, &[(3, 1, 1)]), false);
+    replication.commit(1, &record(1, &[(3, 1, 12)]), false);
     let granted = wait(9, 3, Durability::Fsync);
     assert_eq!(now(&replication, granted).await, Some(Kept::All));
     assert!(!replication.is_active() && !replication.is_lost(granted));
 }
 
-#[tokio::test]
-async fn what_waits_when_the_node_stops_is_lost() {
-    let (replication, _links) = replication();
-    replication.commit(1, &record(1, 2, &[(1, 1, 1)]), false);
-    let granted = wait(1, 1, Durability::Process);
-    replication.close();
-    assert_eq!(now(&replication, granted).await, Some(Kept::Some));
-    assert!(replication.is_lost(granted));
-    assert!(!replication.is_lost(wait(1, 3, Durability::Process)));
-}
-
-#[tokio::test]
-async fn without_a_majority_nothing_is_counted_and_what_is_over_the_limit_is_denied() {
+/// A node that owns all slots; it keeps its counts in the directory, if any.
+fn alone(data_dir: Option<&Path>) -> Arc<Engine> {
     let mut set = PolicySet::default();
-    let policy = Policy::new("2/hour".parse::<Limit>().unwrap());
+    let mut policy = Policy::new("2/hour".parse::<Limit>().unwrap());
+    policy.durability = Durability::Process;
     set.policies.insert("api".to_owned(), policy);
     let options = EngineOptions {
-        data_dir: None,
+        data_dir: data_dir.map(Path::to_owned),
         create: true,
         keys_max: 100,
         bytes_max: 1 << 20,
@@ -267,7 +257,67 @@ async fn without_a_majority_nothing_is_counted_and_what_is_over_the_limit_is_den
         in_flight_max: 0,
         birth: Birth::Alone,
     };
-    let engine = Engine::open(&options, &set).unwrap();
+    Engine::open(&options, &set).unwrap()
+}
+
+#[test]
+fn a_record_of_the_table_leaves_as_its_groups() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = alone(Some(dir.path()));
+    for key in ["one", "two", "one", "three"] {
+        engine.one("api", key, 1).decision.unwrap();
+    }
+    let mut record = Vec::new();
+    let stamp = SlotTime::from_ms(55);
+    let taken = engine.table.take_commit(stamp, &mut record);
+    let owner = engine.about.node;
+    let [one, two, three] = ["one", "two", "three"].map(|key| engine.slot_of(key));
+    let at = |slot| engine.table.position(slot);
+    let replication = Replication::new(owner);
+    let links = Arc::new(Links::default());
+    replication.attach(Arc::clone(&links) as Arc<dyn Outgoing>);
+    replication.connected(A, 5);
+    for (slot, nodes) in [
+        (one, &[owner, A][..]),
+        (two, &[owner]),
+        (three, &[owner, A]),
+    ] {
+        let epoch = at(slot).epoch;
+        let chosen = Configuration {
+            version: 1,
+            epoch,
+            owner,
+            replicas: Replicas::of(nodes),
+        };
+        replication.serve(slot, &chosen, &nodes[1..]);
+    }
+    replication.commit(taken.number, &record, taken.empty);
+    let sent = links.sent.lock();
+    let [(A, 5, frame)] = &sent[..] else {
+        panic!("{sent:?}");
+    };
+    let OwnerFrame::Commit {
+        number,
+        stamp_ms,
+        last,
+        groups,
+    } = crate::protocol::frame::decode(&frame[4..]).unwrap()
+    else {
+        panic!("{frame:?}");
+    };
+    assert_eq!((number, stamp_ms, last), (taken.number, 55, true));
+    let groups = commit_record::cut(owner, groups).map(Result::unwrap);
+    let told: Vec<_> = groups
+        .map(|it| (it.slot, it.at, it.entries().count()))
+        .collect();
+    let mut expected = [one, three].map(|slot| (slot, at(slot), 1));
+    expected.sort_unstable_by_key(|it| it.0);
+    assert_eq!(told, expected);
+}
+
+#[tokio::test]
+async fn without_a_majority_nothing_is_counted_and_what_is_over_the_limit_is_denied() {
+    let engine = alone(None);
     let one = |key| engine.one("api", key, 1).decision.unwrap();
     assert!(one("full").allowed && one("full").allowed && one("half").allowed);
     let serve = |key, others: &[NodeId]| {
@@ -280,7 +330,9 @@ async fn without_a_majority_nothing_is_counted_and_what_is_over_the_limit_is_den
         };
         engine.replication.serve(engine.slot_of(key), &chosen, &[]);
     };
-    ["full", "half"].map(|key| serve(key, &[A, B]));
+    for key in ["full", "half"] {
+        serve(key, &[A, B]);
+    }
     engine.replication.tick(MonoTime::from_ns(1));
     engine.replication.tick(MonoTime::from_ns(600_000_000));
     let (full, half) = (one("full"), one("half"));
@@ -297,7 +349,9 @@ async fn without_a_majority_nothing_is_counted_and_what_is_over_the_limit_is_den
         (body, wait),
         (ResponseBody::Failed(WireError::Unavailable), None)
     );
-    ["full", "half"].map(|key| serve(key, &[]));
+    for key in ["full", "half"] {
+        serve(key, &[]);
+    }
     assert_eq!(
         [one("full"), one("half"), one("half")].map(|it| it.allowed),
         [false, true, false]

@@ -17,6 +17,8 @@ pub(super) struct State {
 
 /// Slots to fetch; frozen ones at a position.
 pub(super) type Wanted = Vec<(Slot, Option<Position>)>;
+/// A copy that was asked for: of slots that another node serves in these reigns.
+pub(super) type Copying = (TaskId, NodeId, Vec<(Slot, Epoch)>);
 
 /// What is done to the disk, in order.
 #[derive(Debug, Clone)]
@@ -46,7 +48,7 @@ pub(super) struct Node {
     pub(super) behind: SlotSet,
     pub(super) writes: VecDeque<Write>,
     pub(super) fetches: VecDeque<(TaskId, NodeId, Wanted)>,
-    pub(super) copies: VecDeque<(TaskId, NodeId, Vec<(Slot, Epoch)>)>,
+    pub(super) copies: VecDeque<Copying>,
     pub(super) up: bool,
     pub(super) log: Vec<Effect>,
 }

@@ -86,10 +86,10 @@ fn a_crash_at_any_step_of_the_start_leaves_a_way_on() {
     }
 }
 
-const ALL: [u16; 6] = [0, 1, 2, 3, 4, 5];
+pub(super) const ALL: [u16; 6] = [0, 1, 2, 3, 4, 5];
 
 /// A cluster whose slots have nodes 1 to 3 as replicas, and rest.
-fn at_rest(count: u128) -> World {
+pub(super) fn at_rest(count: u128) -> World {
     let mut world = World::replicated_among(count);
     world.connect_all();
     world.retarget();

@@ -1,7 +1,8 @@
 //! What a follower applies, keeps, refuses, and tells.
 
 use super::world::{ME, epoch, set, slot};
-use crate::replication::{Follower, Found, Gap, Taken};
+use crate::replication::follower::Gap;
+use crate::replication::{Follower, Found, Taken};
 use crate::types::{Epoch, NodeId, Position, SlotSet, SlotTime};
 
 fn at(counter: u64, n: u64) -> Position {
@@ -120,7 +121,7 @@ fn what_is_kept_is_bounded_and_a_slot_without_room_catches_up_anew() {
         n += 1;
         match follower.take(slot(0), at(1, n), SlotTime::ZERO, &megabyte) {
             Taken::Kept => assert!(n < 16),
-            other => break other,
+            full @ (Taken::Apply | Taken::Refused) => break full,
         }
     };
     assert_eq!((full, n, follower.kept_bytes()), (Taken::Refused, 16, 0));

@@ -127,7 +127,9 @@ proptest! {
 fn a_commit_is_replicated_when_one_of_two_others_has_it() {
     let mut world = World::new();
     let peers = [NodeId(1), NodeId(2)];
-    peers.map(|peer| world.connect(peer));
+    for peer in peers {
+        world.connect(peer);
+    }
     world.serve(slot(0), &peers, &peers);
     world.commit(&[slot(0)], 1);
     assert_eq!(world.tracker.replicated().appended, 0);
@@ -159,10 +161,14 @@ fn a_ticket_between_two_commits_is_of_the_later_one() {
 fn a_slot_without_a_majority_holds_others_back_for_a_moment_only() {
     let mut world = World::new();
     let peers = [NodeId(1), NodeId(2)];
-    peers.map(|peer| world.connect(peer));
+    for peer in peers {
+        world.connect(peer);
+    }
     world.serve(slot(0), &peers, &peers);
     world.serve(slot(1), &[], &[]);
-    peers.map(|peer| world.lose(peer));
+    for peer in peers {
+        world.lose(peer);
+    }
     world.commit(&[slot(0), slot(1)], 1);
     world.pass(0);
     world.pass(500);
@@ -183,7 +189,9 @@ fn a_slot_without_a_majority_holds_others_back_for_a_moment_only() {
 fn what_is_outstanding_when_a_slot_is_sealed_is_lost() {
     let mut world = World::new();
     let peers = [NodeId(1), NodeId(2)];
-    peers.map(|peer| world.connect(peer));
+    for peer in peers {
+        world.connect(peer);
+    }
     world.serve(slot(0), &peers, &peers);
     world.commit(&[slot(0)], 1);
     world.deliver(NodeId(1));

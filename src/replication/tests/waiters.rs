@@ -8,7 +8,8 @@ use std::task::Poll;
 use shuttle::sync::Mutex;
 use shuttle::{future, thread};
 
-use crate::replication::{Goal, Guarded, Marks, Queue, Waiters};
+use crate::replication::waiters::Guarded;
+use crate::replication::{Goal, Marks, Queue, Waiters};
 
 struct Shuttled<T>(Mutex<T>);
 
@@ -72,22 +73,5 @@ fn every_wait_ends_once_its_mark_is_reached_and_none_before() {
             it.join().unwrap();
         }
         assert!(!waiters.is_waited_for(Goal::Appended) && !waiters.is_waited_for(Goal::Synced));
-    });
-}
-
-#[test]
-fn when_waiting_ends_nobody_waits() {
-    explore(|| {
-        let waiters: Shared = Arc::new(Waiters::new());
-        let threads = [7, 8].map(|ticket| {
-            let waiters = Arc::clone(&waiters);
-            thread::spawn(move || {
-                future::block_on(async move { waiters.reached(ticket, Goal::Synced).await });
-            })
-        });
-        waiters.close();
-        for it in threads {
-            it.join().unwrap();
-        }
     });
 }

@@ -26,6 +26,7 @@ pub(super) const fn epoch(counter: u64) -> Epoch {
 
 /// What a replica says, on its way.
 #[derive(Debug, Clone)]
+#[expect(clippy::large_enum_variant, reason = "few at a time")]
 enum Word {
     Applied(u64, SlotSet),
     Synced(u64),
@@ -358,7 +359,7 @@ impl Replica {
         match self.at.get_mut(&slot) {
             None => Found::Closed,
             Some(own) if own.epoch != at.epoch => Found::Gap,
-            Some(own) if at.n <= own.n => Found::Known,
+            Some(own) if at.n <= own.n => Found::Done,
             Some(own) if at.n == own.n + 1 => {
                 *own = at;
                 Found::Done

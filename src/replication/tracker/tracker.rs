@@ -178,18 +178,6 @@ impl Tracker {
         }
     }
 
-    /// The peer gets the commits of these slots no more, unless it is a replica of them.
-    pub(crate) fn unfeed(&mut self, peer: NodeId, link: u64, slots: &SlotSet) {
-        let Ok(place) = self.peers.linked(peer, link) else {
-            return self.refusals.add(Refusal::ForeignLink);
-        };
-        for slot in slots.iter() {
-            if let Some(Some(served)) = self.slots.get_mut(slot.index()) {
-                served.copies.retain(|it| it.counts || it.peer != place);
-            }
-        }
-    }
-
     /// The slots whose commits go to the peer on this link, and their reigns.
     pub(crate) fn given(&self, peer: NodeId, link: u64) -> Vec<(Slot, Epoch)> {
         let Ok(place) = self.peers.linked(peer, link) else {
@@ -227,7 +215,7 @@ impl Tracker {
             }
             served.n = Some(at.n);
             for copy in served.copies.iter_mut().filter(|copy| copy.fed) {
-                copy.from.get_or_insert(at.n.saturating_sub(1));
+                copy.from.get_or_insert_with(|| at.n.saturating_sub(1));
                 let Some(peer) = self.peers.get_mut(copy.peer) else {
                     continue;
                 };

@@ -143,19 +143,23 @@ fn many_who_append_and_commit_at_once_are_all_answered() {
     let world = &world;
     std::thread::scope(|scope| {
         for thread in 0..4_u8 {
+            let append = async move |n| {
+                let record = world.record(n);
+                world.committer.append_replicated(record).await.unwrap();
+            };
+            let commit = async move |n| {
+                let ticket = world.committer.source().change(n);
+                let kept = world.committer.kept(ticket, Durability::Process);
+                kept.await.unwrap();
+            };
             scope.spawn(move || {
-                block_on(async {
-                    for n in 0..50 {
-                        if thread < 2 {
-                            let record = world.record(n);
-                            world.committer.append_replicated(record).await.unwrap();
-                        } else {
-                            let ticket = world.committer.source().change(n);
-                            let kept = world.committer.kept(ticket, Durability::Process);
-                            kept.await.unwrap();
-                        }
+                for n in 0..50 {
+                    if thread < 2 {
+                        block_on(append(n));
+                    } else {
+                        block_on(commit(n));
                     }
-                });
+                }
             });
         }
     });

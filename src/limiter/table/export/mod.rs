@@ -6,11 +6,9 @@
 //! then removed from memory are remembered by the slot's cell, and looked up in the store. A state
 //! that the store alone has is handed out from there; should it be thawed, changed and evicted
 //! again, it is among the removed.
-
 //!
-//! A replica that takes in what is committed besides needs no second step: see [`live`].
+//! A replica that takes in what is committed besides needs no second step: see [`served`].
 
-mod live;
 mod progress;
 mod served;
 mod walk;

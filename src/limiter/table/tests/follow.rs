@@ -8,7 +8,7 @@ use super::following::{
 };
 use super::*;
 use crate::limiter::commit_record::cut;
-use crate::limiter::table::{Applied, ExportError, LoadError, StoredRows};
+use crate::limiter::table::{Applied, LoadError, ServedCopy, StoredRows};
 use crate::limiter::transfer::Row;
 
 proptest! {
@@ -20,7 +20,9 @@ proptest! {
     ) {
         let mut owner = Owner::new(100);
         let mut replica = replica_of(&owner, keys_max);
-        steps.iter().for_each(|step| owner.step(step));
+        for step in &steps {
+            owner.step(step);
+        }
         owner.commit();
         for (which, then) in order {
             if owner.log.is_empty() {
@@ -60,17 +62,19 @@ proptest! {
     ) {
         let mut owner = Owner::new(keys_max);
         let mut replica = Side::new(REPLICA, &owner.limits, 100);
-        before.iter().for_each(|step| owner.step(step));
+        for step in &before {
+            owner.step(step);
+        }
         // As an owner does it: what is committed from here on goes to the replica too.
         owner.commit();
         owner.log.clear();
         let n0: Vec<_> = both().into_iter().map(|slot| (slot, owner.at(slot))).collect();
-        let mut export = owner.side.table.begin_export(both().into_iter().collect());
+        let mut copy = ServedCopy::new(both().into_iter().collect());
         let mut copied = BTreeMap::new();
         let mut during = during.into_iter();
         loop {
             let mut rows = Vec::new();
-            let more = owner.side.table.export_live(&mut export, &owner.side.disk, &mut rows).unwrap();
+            let more = owner.side.table.copy_served(&mut copy, &owner.side.disk, &mut rows).unwrap();
             copied.extend(rows);
             if !more {
                 break;
@@ -82,11 +86,9 @@ proptest! {
                 }
             }
         }
-        owner.side.table.end_export(&export);
         let clock = owner.now;
         during.for_each(|(step, _)| owner.step(&step));
         owner.commit();
-        copied.retain(|_, row| !row.is_empty());
         for (slot, at) in n0 {
             let rows: Vec<Row> = copied.iter().map(|(id, row)| (*id, row.clone())).collect();
             replica.disk.rows.extend(rows.iter().filter(|it| it.0.slot() == slot).cloned());

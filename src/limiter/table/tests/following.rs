@@ -243,7 +243,10 @@ pub(super) fn apply(side: &mut Side, raw: &[u8]) -> Applied {
                 side.checkpoint();
                 side.table.make_room(SlotTime::ZERO);
             }
-            applied => return applied,
+            applied @ (Applied::Done
+            | Applied::Known
+            | Applied::Gap { .. }
+            | Applied::Closed { .. }) => return applied,
         }
     }
     panic!("no room")

@@ -79,8 +79,8 @@ fn staged(copy: &ServedCopy, rows: Vec<Row>, clock: SlotTime) -> BTreeMap<StateI
 }
 
 /// A step of a world that does not restart.
-fn act_on(world: &mut World, act: Step) {
-    match act {
+fn act_on(world: &mut World, act: &Step) {
+    match *act {
         Step::Wait(ms) => world.now = world.now.plus_ms(ms),
         Step::Check { key, cost } | Step::Reserve { key, cost } => {
             world.ask(key, cost, |t, now, asked| outcome(t.check(now, asked)));
@@ -120,22 +120,23 @@ proptest! {
         let limits = Limits::new(vec![Limit::new(70, 600).unwrap()]).unwrap();
         let mut world = World::new(limits.clone(), keys_max);
         for step in before {
-            act_on(&mut world, step);
+            act_on(&mut world, &step);
         }
         let mut copying = Copying::begin(&world);
         for act in during {
             match act {
-                Do::Same(step) => act_on(&mut world, step),
+                Do::Same(step) => act_on(&mut world, &step),
                 Do::Chunk => (0..2).for_each(|n| copying.chunk(&world, n)),
             }
         }
         for mut replica in copying.caught_up(&mut world) {
             for key in 0..12 {
-                let peek = |world: &mut World| match world
-                    .ask(key, 0, |t, now, asked| outcome(t.peek(now, asked)))
-                {
-                    Outcome::Decided { verdict, .. } => verdict,
-                    other => panic!("{other:?}"),
+                let peek = |world: &mut World| {
+                    let outcome = world.ask(key, 0, |t, now, asked| outcome(t.peek(now, asked)));
+                    let Outcome::Decided { verdict, .. } = outcome else {
+                        panic!("{outcome:?}");
+                    };
+                    verdict
                 };
                 prop_assert_eq!(peek(&mut replica), peek(&mut world), "key {}", key);
             }

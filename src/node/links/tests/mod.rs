@@ -175,10 +175,6 @@ impl TestNode {
         self.tell(|net| net.counts().malformed).await
     }
 
-    pub(in crate::node) fn slots(&self) -> SlotSet {
-        Slot::all().collect()
-    }
-
     /// Installs rows of all slots, in a reign and as many of its commits.
     fn install(&self, epoch: Epoch, slots: Vec<(Slot, u64, Option<Vec<Row>>)>) {
         let slots = slots.into_iter().map(|(slot, n, rows)| Installation {
