@@ -11,6 +11,8 @@ use crate::limiter::table::Seen;
 use crate::protocol::admin::{Inspected, InspectedLimit, PolicyLine, Status};
 use crate::protocol::client::Target;
 use crate::protocol::error::WireError;
+use crate::protocol::replicas::ReplicaLink;
+use crate::replication::Refusals;
 
 /// Most characters that the status tells of what is wrong with the policy file.
 const FILE_ERROR_MAX: usize = 1000;
@@ -143,7 +145,28 @@ impl Engine {
             seals: view.seals.0,
             seal_longest_ms: u64::try_from(view.seals.1.as_millis()).unwrap_or(u64::MAX),
             shut_out: view.shut_out.clone().unwrap_or_default(),
+            replica_links: self.replica_links(),
+            without_majority: self.replication.without_majority(),
+            acknowledgements_refused: self.acknowledgements_refused(),
         }
+    }
+
+    fn replica_links(&self) -> Vec<ReplicaLink> {
+        let count = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+        let links = self.replication.peers().into_iter();
+        let links = links.map(|peer| ReplicaLink {
+            node: peer.node.0,
+            linked: peer.linked,
+            owed: count(peer.owed),
+            unsynced: count(peer.unsynced),
+        });
+        links.collect()
+    }
+
+    fn acknowledgements_refused(&self) -> u64 {
+        let refusals = self.replication.refusals();
+        let counts = Refusals::ALL.iter().map(|it| refusals.count(*it));
+        counts.fold(0, u64::saturating_add)
     }
 }
 

@@ -231,6 +231,11 @@ impl Replication {
         self.some_without.load(Ordering::Acquire)
     }
 
+    /// How many slots have been without a majority for too long.
+    pub(crate) fn without_majority(&self) -> u64 {
+        self.without.len()
+    }
+
     /// Whether the slot has a majority, or has been without one for a moment only. Without it nothing
     /// may be granted.
     pub(crate) fn has_majority(&self, slot: Slot) -> bool {

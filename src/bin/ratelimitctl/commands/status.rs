@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use distributed_rate_limiter::client::{Ring, Status};
+use distributed_rate_limiter::client::{ReplicaLink, Ring, RingReplicas, Status};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -60,6 +60,7 @@ struct InCluster {
     hand_offs: usize,
     /// Nodes whose policy set is another one than this node's.
     other_policies: Vec<String>,
+    replicas: InReplicas,
 }
 
 impl InCluster {
@@ -82,6 +83,7 @@ impl InCluster {
             proxied: ring.load.proxied,
             hand_offs: ring.hand_offs.len(),
             other_policies: differs.map(|node| id(node.node)).collect(),
+            replicas: InReplicas::of(&ring.replicas),
         }
     }
 
@@ -113,7 +115,101 @@ impl InCluster {
             ("sealed", seals(status)),
             ("policies", policies),
         ]);
+        if self.replicas.is_of_interest(status) {
+            self.replicas.page(status, page);
+        }
     }
+}
+
+/// How the replicas stand of what the node serves and holds.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+struct InReplicas {
+    /// On how many nodes each slot should be; 0 if the node did not tell.
+    wanted: u8,
+    /// On how many it can be.
+    possible: u8,
+    /// Slots that it serves that are on fewer nodes in sync than are wanted.
+    under_replicated: u64,
+    /// Slots that it holds for their owners, and those of them that are behind.
+    held: u32,
+    behind: u32,
+}
+
+impl InReplicas {
+    fn of(replicas: &RingReplicas) -> Self {
+        let in_sync = |set: u16| {
+            let set = replicas.sets.get(usize::from(set))?;
+            Some(set.in_sync.count_ones())
+        };
+        let is_under = |set| in_sync(set).is_some_and(|count| count < replicas.wanted.into());
+        let under = replicas.runs.iter().filter(|run| is_under(run.1));
+        Self {
+            wanted: replicas.wanted,
+            possible: replicas.possible,
+            under_replicated: under.map(|run| u64::from(run.0)).sum(),
+            held: replicas.held,
+            behind: replicas.behind,
+        }
+    }
+
+    /// Whether there are several replicas, or should be.
+    fn is_of_interest(&self, status: &Status) -> bool {
+        self.wanted > 1 || self.held > 0 || !status.replica_links.is_empty()
+    }
+
+    fn page(&self, status: &Status, page: &mut Page) {
+        page.heading("replicas");
+        let wanted = match (self.wanted, self.possible) {
+            (wanted, possible) if possible < wanted => page.tone(
+                Tone::Bad,
+                &format!("{wanted} of each slot, but nodes for {possible} only"),
+            ),
+            (wanted, _) => format!("{wanted} of each slot"),
+        };
+        let some = |page: &Page, count: u64, what: &str| match count {
+            0 => "none".to_owned(),
+            count => page.tone(Tone::Bad, &format!("{} {what}", number(count))),
+        };
+        let behind = some(page, self.behind.into(), "of them");
+        page.fields(&[
+            ("wanted", wanted),
+            (
+                "under-replicated",
+                some(page, self.under_replicated, "slots served here"),
+            ),
+            (
+                "without majority",
+                some(page, status.without_majority, "slots, which grant nothing"),
+            ),
+            (
+                "held for others",
+                format!("{} slots", number(self.held.into())),
+            ),
+            ("behind", behind),
+            (
+                "acknowledgements refused",
+                number(status.acknowledgements_refused),
+            ),
+        ]);
+        let links = status.replica_links.iter().map(|it| link(it, page));
+        let links: Vec<_> = links.collect();
+        page.fields(&links);
+    }
+}
+
+fn link(link: &ReplicaLink, page: &Page) -> (&'static str, String) {
+    let node = id(link.node);
+    let node: String = node.chars().take(8).collect();
+    let state = if link.linked {
+        format!(
+            "{} commits not acknowledged, {} not synced",
+            number(link.owed),
+            number(link.unsynced)
+        )
+    } else {
+        page.tone(Tone::Bad, "no link")
+    };
+    ("link to                 ", format!("{node}: {state}"))
 }
 
 /// A node's status and where it was found.
