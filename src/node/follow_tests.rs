@@ -5,8 +5,8 @@ use std::time::Duration;
 use super::*;
 use crate::config::AfterPowerLoss;
 use crate::limiter::commit_record::groups;
-use crate::node::batch::OnCold;
 use crate::limiter::policy::{Durability, Limit, Policy, PolicySet};
+use crate::node::batch::OnCold;
 use crate::node::peers::ClusterIdentity;
 use crate::node::slots::{Installation, NewState};
 use crate::node::start::{Birth, EngineOptions};
@@ -105,7 +105,8 @@ impl Pair {
         });
         let asks: Vec<_> = asks.collect();
         let mut answers = Vec::new();
-        self.owner.batch(&asks, (Mode::Count, OnCold::Read), &mut answers);
+        self.owner
+            .batch(&asks, (Mode::Count, OnCold::Read), &mut answers);
         assert!(
             answers
                 .iter()
@@ -196,7 +197,8 @@ async fn an_owners_own_position_survives_a_checkpoint() {
             },
             cost: 1,
         }];
-        pair.owner.batch(&asks, (Mode::Count, OnCold::Read), &mut Vec::new());
+        pair.owner
+            .batch(&asks, (Mode::Count, OnCold::Read), &mut Vec::new());
         pair.owner.committer.flush().await.unwrap();
     }
     let slot = pair.owner.slot_of("one");

@@ -45,7 +45,8 @@ impl Mending<'_> {
         after_power_loss: AfterPowerLoss,
     ) -> Result<Quarantine, StartError> {
         let quarantine = Quarantine::read(self.store)?;
-        self.held.resume_quarantine(self.store, self.table(), self.now)?;
+        self.held
+            .resume_quarantine(self.store, self.table(), self.now)?;
         if let Some(why) = why_all(recovery, after_power_loss) {
             self.deny_all(&quarantine, &why)?;
         }

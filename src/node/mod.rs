@@ -25,9 +25,9 @@ mod upkeep;
 mod error;
 mod limiter;
 mod links;
-mod replication;
 mod mend;
 mod quarantine;
+mod replication;
 mod run;
 
 pub use data_dir::{DataReport, DirectoryError, holds_counts, read_data_dir};

@@ -57,10 +57,7 @@ pub(super) enum Done {
         whole: Result<(Rest, BulkLine), PullError>,
     },
     /// Slots that go on being served elsewhere came to this node.
-    CaughtUp {
-        task: TaskId,
-        slots: Vec<CaughtUp>,
-    },
+    CaughtUp { task: TaskId, slots: Vec<CaughtUp> },
     /// This node told a peer a copy, and can tell it the rest.
     Told {
         peer: NodeId,

@@ -68,8 +68,6 @@ impl VisitingLink {
 pub(crate) struct DialledLink {
     /// Tells it from all other connections of this process.
     pub(crate) number: u64,
-    /// The replica, in the life that has answered.
-    pub(crate) peer: Identity,
     pub(crate) connection: Connection,
     /// Takes commits.
     pub(crate) send: SendStream,
@@ -83,6 +81,13 @@ impl DialledLink {
     /// Ends it.
     pub(crate) fn close(&self, code: CloseCode) {
         close(&self.connection, code);
+    }
+}
+
+impl Drop for DialledLink {
+    /// Who has it no more has another one, or needs none: after a close of its own, this is none.
+    fn drop(&mut self) {
+        self.close(CloseCode::Renewed);
     }
 }
 
@@ -114,7 +119,6 @@ impl LinkDialer {
         }
         Ok(DialledLink {
             number: self.dialer.admission.number(),
-            peer: found,
             connection: greeted.connection,
             send: greeted.send,
             stream: greeted.receive,

@@ -290,7 +290,9 @@ async fn without_a_majority_nothing_is_counted_and_what_is_over_the_limit_is_den
         policy: PolicyRef::Named("api"),
         key: "full",
     };
-    let (body, wait) = engine.command(&RequestBody::Reset { target }, OnCold::Read).unwrap();
+    let (body, wait) = engine
+        .command(&RequestBody::Reset { target }, OnCold::Read)
+        .unwrap();
     assert_eq!(
         (body, wait),
         (ResponseBody::Failed(WireError::Unavailable), None)

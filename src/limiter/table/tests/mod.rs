@@ -18,8 +18,8 @@ mod cluster;
 mod follow;
 mod following;
 mod hand_off;
-mod served;
 pub(super) mod scheduled;
+mod served;
 mod slots;
 
 #[derive(Debug, Clone)]

@@ -96,6 +96,11 @@ impl TestNode {
         Self::with(authority, open(None, node), None)
     }
 
+    /// A node with a directory.
+    pub(in crate::node) fn start_in(authority: &Authority, node: u128, dir: &Path) -> Self {
+        Self::with(authority, open(Some(dir), node), None)
+    }
+
     /// A node with this engine, whose links from others go to `door` if there is one.
     fn with(
         authority: &Authority,
@@ -208,12 +213,12 @@ impl TestNode {
     }
 
     /// Copies all slots from their owner, as bulk does, and follows.
-    fn catch_up(&self, owner: &Self, epoch: Epoch) {
+    async fn catch_up(&self, owner: &Self, epoch: Epoch) {
         let slots = self.slots();
         self.links.restart(owner.id(), &slots);
-        if !owner.links.feed(self.id(), &slots) {
-            // The link is gone again; there will be another event.
-            return;
+        while !owner.links.feed(self.id(), &slots) {
+            // The link is known at this end first.
+            tokio::task::yield_now().await;
         }
         let table = &owner.engine.table;
         let noted = Slot::all().map(|slot| (slot, table.position(slot)));
@@ -235,7 +240,7 @@ impl TestNode {
         loop {
             tokio::select! {
                 event = self.links.next_event() => match event {
-                    LinkEvent::Behind { .. } => self.catch_up(owner, epoch),
+                    LinkEvent::Behind { .. } => self.catch_up(owner, epoch).await,
                     other => panic!("{other:?}"),
                 },
                 () = in_sync.as_mut() => return,
@@ -260,7 +265,7 @@ impl TestNode {
         }
     }
 
-    /// Grants a check of each key; what is to be waited for.
+    /// Asks for a check of each key; what is to be waited for of those that are granted.
     pub(in crate::node) fn grant(&self, keys: &[String], durability: Durability) -> Vec<Wait> {
         let policy = format!("{durability:?}");
         let asks = keys.iter().map(|key| Ask {
@@ -273,15 +278,16 @@ impl TestNode {
         let asks: Vec<_> = asks.collect();
         let mut answers = Vec::new();
         self.engine.batch(&asks, (Mode::Count, OnCold::Read), &mut answers);
-        let waits = answers.into_iter().zip(keys).map(|(answer, key)| {
-            assert!(answer.decision.unwrap().allowed);
-            let ticket = answer.wait.unwrap().ticket;
+        let waits = answers.into_iter().zip(keys).filter_map(|(answer, key)| {
+            // Without a majority for long, nothing is granted.
+            let granted = answer.decision.unwrap().allowed;
+            let ticket = answer.wait.filter(|_| granted)?.ticket;
             let slot = self.engine.slot_of(key);
-            Wait {
+            Some(Wait {
                 ticket,
                 durability,
                 slot,
-            }
+            })
         });
         waits.collect()
     }
@@ -299,6 +305,9 @@ impl TestNode {
             let kept = self.engine.committer.kept(wait.ticket, wait.durability);
             kept.await.unwrap();
             self.engine.replication.kept(*wait).await;
+        }
+        if waits.len() < keys.len() {
+            return Vec::new();
         }
         let kept = keys.iter().zip(waits);
         let kept = kept.filter(|(_, wait)| !self.engine.replication.is_lost(*wait));
