@@ -12,7 +12,7 @@ use crate::protocol::admin::{Inspected, InspectedLimit, PolicyLine, Status};
 use crate::protocol::client::Target;
 use crate::protocol::error::WireError;
 use crate::protocol::replicas::ReplicaLink;
-use crate::replication::Refusals;
+use crate::replication::{Refusal, Refusals};
 
 /// Most characters that the status tells of what is wrong with the policy file.
 const FILE_ERROR_MAX: usize = 1000;
@@ -163,10 +163,28 @@ impl Engine {
         links.collect()
     }
 
-    fn acknowledgements_refused(&self) -> u64 {
+    fn acknowledgements_refused(&self) -> Vec<(String, u64)> {
         let refusals = self.replication.refusals();
-        let counts = Refusals::ALL.iter().map(|it| refusals.count(*it));
-        counts.fold(0, u64::saturating_add)
+        let counts = Refusals::ALL.iter().map(|it| (*it, refusals.count(*it)));
+        let some = counts.filter(|(_, count)| *count > 0);
+        some.map(|(why, count)| (reason(why).to_owned(), count))
+            .collect()
+    }
+}
+
+/// Why what a replica said was refused.
+const fn reason(refusal: Refusal) -> &'static str {
+    match refusal {
+        Refusal::ForeignLink => "of an earlier link",
+        Refusal::NeverSent => "of what was never sent",
+        Refusal::Backwards => "taken back",
+        Refusal::NotApplied => "synced before it was applied",
+        Refusal::NotServed => "of slots not served here",
+        Refusal::OtherEpoch => "of another epoch",
+        Refusal::Position => "of a position that cannot be",
+        Refusal::NotFed => "of slots that are not sent there",
+        Refusal::Promise => "of a promise that cannot be",
+        Refusal::Busy => "too many learners",
     }
 }
 

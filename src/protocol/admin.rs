@@ -332,7 +332,7 @@ pub struct Status {
     /// Slots that it serves and in which it grants nothing, since too few of their replicas can be
     /// reached.
     pub without_majority: u64,
-    /// What replicas acknowledged or claimed that was refused. Some are normal after a reconnect, or
-    /// when a slot has moved.
-    pub acknowledgements_refused: u64,
+    /// What replicas acknowledged or claimed that was refused, how often for which reason. Some are
+    /// normal after a reconnect, or when a slot has moved.
+    pub acknowledgements_refused: Vec<(String, u64)>,
 }

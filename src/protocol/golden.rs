@@ -297,8 +297,8 @@ fn admin_answers_keep_their_bytes() {
         ),
         (
             AdminResponse::Status(Box::new(status())),
-            "380000000305302e312e30016e0102030405060708090a0b0c0d0e0f10111213026f6b0164141516171819011f2021\
-             01652223017201240125262728",
+            "3b0000000305302e312e30016e0102030405060708090a0b0c0d0e0f10111213026f6b0164141516171819011f2021\
+             01652223017201240125262701017728",
         ),
         (
             AdminResponse::Failed(WireError::Unavailable),
@@ -355,6 +355,6 @@ fn status() -> Status {
             unsynced: 38,
         }],
         without_majority: 39,
-        acknowledgements_refused: 40,
+        acknowledgements_refused: vec![("w".to_owned(), 40)],
     }
 }

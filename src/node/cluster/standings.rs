@@ -1,8 +1,10 @@
 //! How the replicas of slots stand, told to who asks: what the ownership knows, beside what is here.
+//!
+//! In sync is who the tracker counts: a grant waits for its acknowledgements.
 
 use super::control::Control;
 use crate::protocol::replicas::{ReplicaSet, RingReplicas, SlotConfiguration, SlotEpoch, SlotView};
-use crate::types::{Configuration, Epoch, NodeId, Slot};
+use crate::types::{Configuration, Epoch, NodeId, Slot, SlotSet};
 
 /// Stands for a slot that is not served here in [`RingReplicas::runs`].
 const ELSEWHERE: u16 = u16::MAX;
@@ -15,6 +17,7 @@ impl Control {
         let holds = table.holds(slot);
         let clock = holds.then(|| table.slot_now(slot, self.engine.now()));
         let serves = table.is_served(slot);
+        let in_sync = follow(&self.engine.replication.followers(), slot);
         let targets = self.targets.get(slot.index());
         SlotView {
             node: self.engine.about.node.0,
@@ -50,13 +53,13 @@ impl Control {
             members: u32::try_from(self.targeted.members()).unwrap_or(u32::MAX),
             ..RingReplicas::default()
         };
-        let me = self.engine.about.node;
+        let (me, followers) = (self.engine.about.node, self.engine.replication.followers());
         for slot in Slot::all() {
             let seen = self.ownership.replicas(slot);
             let chosen = seen.register.chosen;
             let set = match &chosen {
                 Some(chosen) if self.engine.table.is_served(slot) => {
-                    place(&mut told.sets, replica_set(me, chosen, &seen.in_sync))
+                    place(&mut told.sets, replica_set(me, chosen, &follow(&followers, slot)))
                 }
                 Some(chosen) if chosen.owner != me && chosen.replicas.contains(me) => {
                     told.held = told.held.saturating_add(1);
@@ -88,6 +91,12 @@ fn replica_set(me: NodeId, chosen: &Configuration, in_sync: &[NodeId]) -> Replic
         }
     }
     set
+}
+
+/// Who of these has all of a slot.
+fn follow(followers: &[(NodeId, SlotSet)], slot: Slot) -> Vec<NodeId> {
+    let all = followers.iter().filter(|(_, slots)| slots.contains(slot));
+    all.map(|(node, _)| *node).collect()
 }
 
 /// The place of a set among `sets`, where each is once.

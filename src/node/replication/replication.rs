@@ -200,6 +200,11 @@ impl Replication {
         self.side.lock().tracker.peers().collect()
     }
 
+    /// As [`Tracker::followers`].
+    pub(crate) fn followers(&self) -> Vec<(NodeId, SlotSet)> {
+        self.side.lock().tracker.followers()
+    }
+
     /// What was refused of what peers said.
     pub(crate) fn refusals(&self) -> Refusals {
         self.side.lock().tracker.refusals()

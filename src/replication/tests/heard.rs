@@ -158,6 +158,16 @@ fn peers_are_asked_to_sync_once_for_each_number() {
 }
 
 #[test]
+fn who_follows_what_is_told_until_it_does_not_any_more() {
+    let (mut world, link) = world();
+    let (some, none) = (set(&[slot(0)]), SlotSet::EMPTY);
+    let follows = [(A, some), (B, none.clone())];
+    assert_eq!(world.tracker.followers(), follows);
+    world.tracker.lost(A, link);
+    assert_eq!(world.tracker.followers(), [(A, none.clone()), (B, none)]);
+}
+
+#[test]
 fn a_learner_gets_commits_and_its_acknowledgements_do_not_count() {
     let (mut world, _) = world();
     world.connect(NodeId(3));

@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::cluster::{Slots, id};
 use crate::nodes::{self, Nodes};
 use crate::outcome::{Exit, Failure};
-use crate::output::{Output, Page, Tone, View, bytes, number, percent, time};
+use crate::output::{Output, Page, Tone, View, bytes, number, percent, printable, time};
 use crate::watch::Watch;
 
 const EXAMPLES: &str = "\
@@ -186,14 +186,21 @@ impl InReplicas {
                 format!("{} slots", number(self.held.into())),
             ),
             ("behind", behind),
-            (
-                "acknowledgements refused",
-                number(status.acknowledgements_refused),
-            ),
+            ("acknowledgements refused", refused(status)),
         ]);
         let links = status.replica_links.iter().map(|it| link(it, page));
         let links: Vec<_> = links.collect();
         page.fields(&links);
+    }
+}
+
+/// What was refused of replicas, and why.
+fn refused(status: &Status) -> String {
+    let reasons = status.acknowledgements_refused.iter();
+    let reasons = reasons.map(|(why, count)| format!("{} {}", number(*count), printable(why, 40)));
+    match reasons.collect::<Vec<_>>().join(", ") {
+        none if none.is_empty() => "none".to_owned(),
+        some => some,
     }
 }
 
@@ -224,15 +231,51 @@ struct Shown {
 impl Serialize for Shown {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let [none, process, fsync] = self.status.durability;
-        let mut value = serde_json::to_value(&self.status).map_err(serde::ser::Error::custom)?;
+        let mut plain = self.status.clone();
+        // Their ids do not fit numbers of JSON.
+        plain.replica_links = Vec::new();
+        let mut value = serde_json::to_value(&plain).map_err(serde::ser::Error::custom)?;
         if let Value::Object(fields) = &mut value {
             let policies = serde_json::json!({"none": none, "process": process, "fsync": fsync});
             fields.insert("durability".to_owned(), policies);
             fields.insert("address".to_owned(), self.address.as_str().into());
+            let links = serde_json::to_value(self.links()).map_err(serde::ser::Error::custom)?;
+            fields.insert("replica_links".to_owned(), links);
+            let refused: serde_json::Map<String, Value> = self.refused();
+            fields.insert("acknowledgements_refused".to_owned(), refused.into());
             let cluster = serde_json::to_value(&self.cluster).map_err(serde::ser::Error::custom)?;
             fields.insert("cluster".to_owned(), cluster);
         }
         value.serialize(serializer)
+    }
+}
+
+/// A link to a replica, as scripts see it.
+#[derive(Debug, Serialize)]
+struct ShownLink {
+    node: String,
+    linked: bool,
+    owed: u64,
+    unsynced: u64,
+}
+
+impl Shown {
+    fn links(&self) -> Vec<ShownLink> {
+        let links = self.status.replica_links.iter();
+        let links = links.map(|link| ShownLink {
+            node: id(link.node),
+            linked: link.linked,
+            owed: link.owed,
+            unsynced: link.unsynced,
+        });
+        links.collect()
+    }
+
+    fn refused(&self) -> serde_json::Map<String, Value> {
+        let refused = self.status.acknowledgements_refused.iter();
+        refused
+            .map(|(why, count)| (why.clone(), (*count).into()))
+            .collect()
     }
 }
 
@@ -360,6 +403,8 @@ impl Shown {
 
 #[cfg(test)]
 mod tests {
+    use distributed_rate_limiter::client::ReplicaSet;
+
     use super::*;
     use crate::cluster::tests::ring;
 
@@ -379,5 +424,49 @@ mod tests {
             "cluster\nnodes      2 alive, 1 down\nslots      1,024 of 4,096  (25.0 %)\nproxied    0\n\
              hand-offs  0\nsealed     no slot\npolicies   others on 00000002\n"
         );
+    }
+
+    #[test]
+    fn replicas_are_told_where_there_are_some() {
+        let mut ring = ring(1 << 96, &[1 << 96, 2 << 96], &[(4096, 0, 0)]);
+        let mut behind = ReplicaSet::default();
+        (behind.replicas, behind.in_sync) = (vec![1 << 96, 2 << 96, 3 << 96], 0b001);
+        let mut whole = behind.clone();
+        whole.in_sync = 0b111;
+        ring.replicas.sets = vec![behind, whole];
+        ring.replicas.runs = vec![(1000, 0), (3096, 1)];
+        (ring.replicas.wanted, ring.replicas.possible) = (3, 1);
+        (ring.replicas.held, ring.replicas.behind) = (7, 2);
+        let mut status = Status::default();
+        status.without_majority = 5;
+        status.acknowledgements_refused = vec![("of another epoch".to_owned(), 4)];
+        let mut link = ReplicaLink::default();
+        (link.node, link.linked, link.owed, link.unsynced) = (2 << 96, true, 8, 9);
+        status.replica_links = vec![link, ReplicaLink::default()];
+        let cluster = InCluster::of(&ring);
+        let mut page = Page::new(false, None);
+        cluster.page(&status, &mut page);
+        let (_, told) = page.text().split_once("\nreplicas\n").unwrap();
+        assert_eq!(
+            told,
+            "wanted                    3 of each slot, but nodes for 1 only\n\
+             under-replicated          1,000 slots served here\n\
+             without majority          5 slots, which grant nothing\n\
+             held for others           7 slots\n\
+             behind                    2 of them\n\
+             acknowledgements refused  4 of another epoch\n\
+             link to                   00000002: 8 commits not acknowledged, 9 not synced\n\
+             link to                   00000000: no link\n"
+        );
+        let shown = Shown {
+            address: "a:1".to_owned(),
+            cluster: Some(cluster),
+            status,
+        };
+        let json = serde_json::to_value(&shown).unwrap();
+        assert_eq!(json["cluster"]["replicas"]["under_replicated"], 1000);
+        assert_eq!(json["acknowledgements_refused"]["of another epoch"], 4);
+        let node = "00000002-0000-0000-0000-000000000000";
+        assert_eq!(json["replica_links"][0]["node"], node);
     }
 }
