@@ -276,7 +276,7 @@ impl Tracker {
             if at.epoch != served.epoch {
                 // Of a reign that has ended: nobody may be told that it was granted.
                 if served.needed > 0 {
-                    self.losses.add(*slot, number);
+                    self.losses.add(*slot, self.number, number);
                 }
                 continue;
             }
@@ -294,16 +294,17 @@ impl Tracker {
             }
             self.note(*slot, number);
         }
-        self.number = self.number.max(number);
-        self.send(number, parts);
+        let before = self.number;
+        self.number = before.max(number);
+        self.send(number, before, parts);
         self.advance();
     }
 
     /// Notes on each link that the commit is sent there.
-    fn send(&mut self, number: u64, parts: &mut Parts) {
+    fn send(&mut self, number: u64, before: u64, parts: &mut Parts) {
         for peer in self.peers.iter_mut() {
             if peer.part.take().is_some()
-                && !peer.send(number)
+                && !peer.send(number, before)
                 && let Some(link) = peer.link
             {
                 parts.full.push((peer.node, link));

@@ -277,7 +277,8 @@ impl TestNode {
         });
         let asks: Vec<_> = asks.collect();
         let mut answers = Vec::new();
-        self.engine.batch(&asks, (Mode::Count, OnCold::Read), &mut answers);
+        self.engine
+            .batch(&asks, (Mode::Count, OnCold::Read), &mut answers);
         let waits = answers.into_iter().zip(keys).filter_map(|(answer, key)| {
             // Without a majority for long, nothing is granted.
             let granted = answer.decision.unwrap().allowed;
