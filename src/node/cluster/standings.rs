@@ -58,9 +58,10 @@ impl Control {
             let seen = self.ownership.replicas(slot);
             let chosen = seen.register.chosen;
             let set = match &chosen {
-                Some(chosen) if self.engine.table.is_served(slot) => {
-                    place(&mut told.sets, replica_set(me, chosen, &follow(&followers, slot)))
-                }
+                Some(chosen) if self.engine.table.is_served(slot) => place(
+                    &mut told.sets,
+                    replica_set(me, chosen, &follow(&followers, slot)),
+                ),
                 Some(chosen) if chosen.owner != me && chosen.replicas.contains(me) => {
                     told.held = told.held.saturating_add(1);
                     let is_behind = seen.followed != Some(chosen.epoch);
