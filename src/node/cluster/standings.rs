@@ -35,11 +35,7 @@ impl Control {
             n: at.n,
             clock_ms: clock.map_or(0, |clock| clock.as_ms()),
             followed: seen.followed.map(epoch),
-            in_sync: if serves {
-                ids(&seen.in_sync)
-            } else {
-                Vec::new()
-            },
+            in_sync: ids(&in_sync),
             without_majority: serves && !self.engine.replication.has_majority(slot),
             targets: targets.map_or_else(Vec::new, |it| ids(it.as_slice())),
         }

@@ -294,7 +294,7 @@ fn a_slot_is_shown_with_all_that_its_node_knows() {
     assert_eq!(shown["slot"], owner["slot"]);
     let node = &shown["nodes"][0];
     assert_eq!(node["part"], "owner");
-    assert_eq!((&node["serves"], &node["n"]), (&json!(true), &json!(1)));
+    assert_eq!((&node["serves"], &node["holds"]), (&json!(true), &json!(true)));
     assert_eq!(node["chosen"]["owner"], owner["owner"]);
     assert_eq!(node["promised"], node["chosen"]["epoch"]);
     let number = owner["slot"].to_string();
