@@ -144,7 +144,7 @@ async fn carry_out(action: &Action, nodes: &Nodes) -> Result<(Outcome, Exit), Fa
             confirm(&question, *force, "--force")?;
             let node = gone.node;
             admin.node(NodeCommand::Remove { node }).await?;
-            let now = if ring.replicas.wanted > 1 {
+            let now = if remove::is_held_by_others(&ring, gone) {
                 "is removed; its replicas are made on other nodes"
             } else {
                 "is removed; its slots go to the others, empty and in quarantine"

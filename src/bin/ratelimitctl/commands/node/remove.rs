@@ -40,14 +40,8 @@ pub(super) fn question(
         let hint = "stop it first; with --force it is removed although it may still grant".into();
         return there(format!("{node} at {} {sign}", gone.address), hint);
     }
-    let slots = Slots::of(ring);
-    let owned = slots
-        .owners
-        .iter()
-        .filter(|owner| **owner == Some(gone.node));
-    let owned = u64::try_from(owned.count()).unwrap_or(u64::MAX);
     let not_asked = not_asked(gone, seen);
-    if owned == 0 && ring.replicas.wanted > 1 {
+    if is_held_by_others(ring, gone) {
         return Ok(format!(
             "{node} at {} owns no slot: other nodes hold what it held, and copies of it are made \
              elsewhere.\n{not_asked}It must never run again. Is it gone for good?",
@@ -60,8 +54,19 @@ pub(super) fn question(
          {not_asked}It must never run again; if it does now, limits will be exceeded. Is it gone for \
          good?",
         gone.address,
-        number(owned)
+        number(owned(ring, gone))
     ))
+}
+
+/// Whether the node owns nothing any more, since others that held its slots too have taken them over.
+pub(super) fn is_held_by_others(ring: &Ring, gone: &RingNode) -> bool {
+    ring.replicas.wanted > 1 && owned(ring, gone) == 0
+}
+
+fn owned(ring: &Ring, node: &RingNode) -> u64 {
+    let slots = Slots::of(ring);
+    let owned = slots.owners.iter().filter(|it| **it == Some(node.node));
+    u64::try_from(owned.count()).unwrap_or(u64::MAX)
 }
 
 fn is_there(node: &RingNode) -> bool {
