@@ -33,6 +33,21 @@
 //! 5. When the ticket's commit is kept as the policy asks, [`server`] sends the answers, many in
 //!    one write. Denials wait for nothing.
 //!
+//! # The way of a grant with replicas
+//!
+//! Where a slot is on three nodes, a grant waits for one thing more than its own commit.
+//! 1. The committer hands the commit record to `node/replication` before it writes it; the tracker
+//!    ([`replication`]) says which peer gets which of its groups, and `node/links` sends them.
+//! 2. The replica applies each group to its table if it is the next one of the reign that it follows,
+//!    appends what it applied to its own journal as one record, and then acknowledges.
+//! 3. The tracker counts: a commit is *replicated* when each of its slots is on a majority. The answer
+//!    leaves when the ticket's commit is kept here and replicated; a slot that has had no majority for
+//!    too long is left out, and what waits for it is told to be lost.
+//!
+//! A replica that lacks something is *behind*: it copies the slot while the owner goes on serving it
+//! (`node/cluster/pull.rs`), applies what came meanwhile, and is then *in sync*. When an owner is
+//! silent, a replica asks the others, and runs the procedure on its slots.
+//!
 //! # The way of a slot
 //!
 //! 1. [`membership`] says which nodes there are (the roster) and which answer (gossip); the ring

@@ -13,6 +13,7 @@ use crate::protocol::admin::{
 use crate::protocol::client::{RequestBody, ResponseBody};
 use crate::protocol::error::WireError;
 use crate::protocol::frame::{ADMIN_ANSWER_BYTES_MAX, FrameBuffer, decode, encode_within};
+use crate::protocol::replicas::SlotView;
 use crate::types::{Decision, check_key};
 
 /// Bytes of an answer's length before its body.
@@ -110,6 +111,17 @@ impl Admin {
         check_key(key)?;
         match self.ask(&AdminRequest::Owner(key)).await? {
             AdminResponse::Owner(owner) => Ok(owner),
+            other => Err(unexpected(other)),
+        }
+    }
+
+    /// What the node knows and holds of a slot, 0 to 4095.
+    ///
+    /// # Errors
+    /// [`CheckError`].
+    pub async fn slot(&self, slot: u16) -> Result<SlotView, CheckError> {
+        match self.ask(&AdminRequest::Slot(slot)).await? {
+            AdminResponse::Slot(view) => Ok(*view),
             other => Err(unexpected(other)),
         }
     }
@@ -265,7 +277,8 @@ fn unexpected(response: AdminResponse) -> CheckError {
         | AdminResponse::Owner(_)
         | AdminResponse::Done
         | AdminResponse::PolicyFile(_)
-        | AdminResponse::Applied(_) => CheckError::UnexpectedAnswer,
+        | AdminResponse::Applied(_)
+        | AdminResponse::Slot(_) => CheckError::UnexpectedAnswer,
     }
 }
 

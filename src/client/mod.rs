@@ -65,6 +65,9 @@ pub use crate::protocol::admin::{
     HandOff, Inspected, InspectedLimit, NodeCommand, NodeLoad, Owner, PolicyFile, PolicyLine, Ring,
     RingNode, Status,
 };
+pub use crate::protocol::replicas::{
+    ReplicaLink, ReplicaSet, RingReplicas, SlotConfiguration, SlotEpoch, SlotView,
+};
 pub use crate::transport::{CertError, Role, tls::Credentials};
 pub use admin::Admin;
 pub use all::{ALL_MAX, AllDecision};

@@ -68,8 +68,8 @@ impl Local for Engine {
         self.command(body, OnCold::Read)
     }
 
-    fn admin(&self, request: &AdminRequest<'_>) -> AdminResponse {
-        self.admin_request(request)
+    async fn admin(&self, request: &AdminRequest<'_>) -> AdminResponse {
+        self.admin_request(request).await
     }
 
     async fn kept(&self, wait: Wait) -> Result<Kept, WireError> {
@@ -143,7 +143,7 @@ impl Engine {
         }
     }
 
-    fn admin_request(&self, request: &AdminRequest<'_>) -> AdminResponse {
+    async fn admin_request(&self, request: &AdminRequest<'_>) -> AdminResponse {
         match request {
             AdminRequest::Inspect(target) => self
                 .inspect(target)
@@ -154,8 +154,9 @@ impl Engine {
             | AdminRequest::Owner(_)
             | AdminRequest::Node(_)
             | AdminRequest::PolicyFile
-            | AdminRequest::PolicyApply(_) => match self.cluster.get() {
-                Some(cluster) => self.cluster_request(cluster, request),
+            | AdminRequest::PolicyApply(_)
+            | AdminRequest::Slot(_) => match self.cluster.get() {
+                Some(cluster) => self.cluster_request(cluster, request).await,
                 None => AdminResponse::Failed(WireError::Unavailable),
             },
             AdminRequest::Client(_) => AdminResponse::Failed(WireError::Malformed {
@@ -164,10 +165,28 @@ impl Engine {
         }
     }
 
-    fn cluster_request(&self, cluster: &Cluster, request: &AdminRequest<'_>) -> AdminResponse {
+    async fn cluster_request(
+        &self,
+        cluster: &Cluster,
+        request: &AdminRequest<'_>,
+    ) -> AdminResponse {
         match request {
-            AdminRequest::Ring => AdminResponse::Ring(Box::new(cluster::ring(self, cluster))),
-            AdminRequest::Owner(key) => AdminResponse::Owner(cluster::owner(self, cluster, key)),
+            AdminRequest::Ring => AdminResponse::Ring(Box::new(cluster::ring(self, cluster).await)),
+            AdminRequest::Owner(key) => {
+                AdminResponse::Owner(cluster::owner(self, cluster, key).await)
+            }
+            AdminRequest::Slot(number) => match Slot::new(*number) {
+                Some(slot) => cluster
+                    .slot(slot)
+                    .await
+                    .map_or_else(AdminResponse::Failed, |view| {
+                        AdminResponse::Slot(Box::new(view))
+                    }),
+                None => {
+                    let reason = format!("a slot is 0 to {}", SLOT_COUNT.saturating_sub(1));
+                    AdminResponse::Failed(WireError::Malformed { reason })
+                }
+            },
             AdminRequest::Node(NodeCommand::Weight(weight))
                 if !(1..=WEIGHT_MAX).contains(weight) =>
             {

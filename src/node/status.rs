@@ -11,6 +11,8 @@ use crate::limiter::table::Seen;
 use crate::protocol::admin::{Inspected, InspectedLimit, PolicyLine, Status};
 use crate::protocol::client::Target;
 use crate::protocol::error::WireError;
+use crate::protocol::replicas::ReplicaLink;
+use crate::replication::{Refusal, Refusals};
 
 /// Most characters that the status tells of what is wrong with the policy file.
 const FILE_ERROR_MAX: usize = 1000;
@@ -143,7 +145,46 @@ impl Engine {
             seals: view.seals.0,
             seal_longest_ms: u64::try_from(view.seals.1.as_millis()).unwrap_or(u64::MAX),
             shut_out: view.shut_out.clone().unwrap_or_default(),
+            replica_links: self.replica_links(),
+            without_majority: self.replication.without_majority(),
+            acknowledgements_refused: self.acknowledgements_refused(),
         }
+    }
+
+    fn replica_links(&self) -> Vec<ReplicaLink> {
+        let count = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+        let links = self.replication.peers().into_iter();
+        let links = links.map(|peer| ReplicaLink {
+            node: peer.node.0,
+            linked: peer.linked,
+            owed: count(peer.owed),
+            unsynced: count(peer.unsynced),
+        });
+        links.collect()
+    }
+
+    fn acknowledgements_refused(&self) -> Vec<(String, u64)> {
+        let refusals = self.replication.refusals();
+        let counts = Refusals::ALL.iter().map(|it| (*it, refusals.count(*it)));
+        let some = counts.filter(|(_, count)| *count > 0);
+        some.map(|(why, count)| (reason(why).to_owned(), count))
+            .collect()
+    }
+}
+
+/// Why what a replica said was refused.
+const fn reason(refusal: Refusal) -> &'static str {
+    match refusal {
+        Refusal::ForeignLink => "of an earlier link",
+        Refusal::NeverSent => "of what was never sent",
+        Refusal::Backwards => "taken back",
+        Refusal::NotApplied => "synced before it was applied",
+        Refusal::NotServed => "of slots not served here",
+        Refusal::OtherEpoch => "of another epoch",
+        Refusal::Position => "of a position that cannot be",
+        Refusal::NotFed => "of slots that are not sent there",
+        Refusal::Promise => "of a promise that cannot be",
+        Refusal::Busy => "too many learners",
     }
 }
 

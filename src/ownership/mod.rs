@@ -62,7 +62,7 @@ mod tests;
 pub(crate) use coordinator::Stage;
 #[cfg(test)]
 pub(crate) use ownership::Standing;
-pub(crate) use ownership::{Ownership, SlotReplicas};
+pub(crate) use ownership::Ownership;
 #[cfg(test)]
 pub(crate) use refusal::Refusal;
 pub(crate) use refusal::Refusals;

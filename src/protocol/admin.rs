@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::client::{RequestBody, ResponseBody, Target};
 use super::error::WireError;
+use super::replicas::{ReplicaLink, RingReplicas, SlotView};
 
 /// What an admin asks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,6 +32,8 @@ pub(crate) enum AdminRequest<'a> {
     PolicyFile,
     /// Put this text of a `limits.toml` in force on the whole cluster; answered by `Applied`.
     PolicyApply(&'a str),
+    /// What the node knows and holds of a slot; answered by `Slot`.
+    Slot(u16),
 }
 
 /// What the node answers.
@@ -56,6 +59,8 @@ pub(crate) enum AdminResponse {
     PolicyFile(PolicyFile),
     /// The set is in force here, and on its way to all other nodes.
     Applied(PolicyFile),
+    /// A slot at this node.
+    Slot(Box<SlotView>),
 }
 
 /// A change of a node's part in the cluster.
@@ -95,6 +100,8 @@ pub struct Ring {
     pub hand_offs: Vec<HandOff>,
     /// What the node itself holds and does.
     pub load: NodeLoad,
+    /// How the replicas of what it serves and holds stand.
+    pub replicas: RingReplicas,
 }
 
 /// A node of the cluster as another one sees it.
@@ -173,6 +180,12 @@ pub struct Owner {
     pub owner_address: String,
     /// Id of the node that should own it by the ring.
     pub target: u128,
+    /// Ids of the nodes that hold the slot, the owner included, as far as the node that answers knows.
+    pub replicas: Vec<u128>,
+    /// Whether the node that answers serves the slot, and so knows who is in sync.
+    pub served: bool,
+    /// Ids of those other nodes that have all of the slot and follow.
+    pub in_sync: Vec<u128>,
 }
 
 /// A policy set as text.
@@ -314,4 +327,12 @@ pub struct Status {
     /// Why this node serves nothing although its storage is well: the cluster has shut it out, and
     /// what to do about it. Empty if it takes part.
     pub shut_out: String,
+    /// The links on which commits go to replicas.
+    pub replica_links: Vec<ReplicaLink>,
+    /// Slots that it serves and in which it grants nothing, since too few of their replicas can be
+    /// reached.
+    pub without_majority: u64,
+    /// What replicas acknowledged or claimed that was refused, how often for which reason. Some are
+    /// normal after a reconnect, or when a slot has moved.
+    pub acknowledgements_refused: Vec<(String, u64)>,
 }

@@ -11,6 +11,7 @@ use super::client::{
 use super::error::WireError;
 use super::frame::{decode, encode};
 use super::hello::{Hello, HelloAnswer, Welcome};
+use super::replicas::ReplicaLink;
 
 pub(super) fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
@@ -296,8 +297,8 @@ fn admin_answers_keep_their_bytes() {
         ),
         (
             AdminResponse::Status(Box::new(status())),
-            "310000000305302e312e30016e0102030405060708090a0b0c0d0e0f10111213026f6b0164141516171819011f2021\
-             016522230172",
+            "3b0000000305302e312e30016e0102030405060708090a0b0c0d0e0f10111213026f6b0164141516171819011f2021\
+             01652223017201240125262701017728",
         ),
         (
             AdminResponse::Failed(WireError::Unavailable),
@@ -347,5 +348,13 @@ fn status() -> Status {
         seals: 34,
         seal_longest_ms: 35,
         shut_out: "r".to_owned(),
+        replica_links: vec![ReplicaLink {
+            node: 36,
+            linked: true,
+            owed: 37,
+            unsynced: 38,
+        }],
+        without_majority: 39,
+        acknowledgements_refused: vec![("w".to_owned(), 40)],
     }
 }

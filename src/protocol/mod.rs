@@ -26,6 +26,7 @@ pub(crate) mod hello;
 pub(crate) mod ownership;
 #[cfg(feature = "server")]
 pub(crate) mod peer;
+pub(crate) mod replicas;
 #[cfg(feature = "server")]
 pub(crate) mod replicate;
 pub(crate) mod routes;

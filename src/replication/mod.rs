@@ -30,7 +30,7 @@ mod tests;
 pub(crate) use follower::Group as Kept;
 pub(crate) use follower::{Follower, Found, Taken};
 pub(crate) use marks::{Goal, Marks};
-pub(crate) use refusal::Refusals;
+pub(crate) use refusal::{Refusal, Refusals};
 pub(crate) use report::Report;
 pub(crate) use tracker::{Parts, PeerView, Tracker};
 pub(crate) use waiters::{Queue, Waiters};

@@ -76,8 +76,9 @@ async fn carry_out<S: Service>(service: &Arc<S>, request: AdminRequest<'_>) -> A
         | AdminRequest::Owner(_)
         | AdminRequest::Node(_)
         | AdminRequest::PolicyFile
-        | AdminRequest::PolicyApply(_) => {
-            return service.admin(&request);
+        | AdminRequest::PolicyApply(_)
+        | AdminRequest::Slot(_) => {
+            return service.admin(&request).await;
         }
     };
     let carried = match &body {

@@ -168,7 +168,7 @@ pub(crate) trait Service: Send + Sync + 'static {
     fn command(self: &Arc<Self>, body: &RequestBody<'_>, left: Duration, via: Via) -> Carried;
 
     /// Carries out an admin's request but `Client` (which it answers with `Malformed`).
-    fn admin(&self, request: &AdminRequest<'_>) -> AdminResponse;
+    fn admin(&self, request: &AdminRequest<'_>) -> impl Future<Output = AdminResponse> + Send;
 
     /// Resolves when `wait` holds, but for what is lost; or fails when the storage did: then no permit
     /// behind it may be granted. Cancel safe.

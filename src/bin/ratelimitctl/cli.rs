@@ -3,8 +3,8 @@
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::commands::{
-    certs, check, config, inspect, load, members, node, owner, policies, policy, replay, reset,
-    ring, status, top, wal,
+    certs, check, cluster, config, inspect, load, members, node, owner, policies, policy, replay,
+    reset, ring, slot, status, top, wal,
 };
 use crate::nodes::Nodes;
 use crate::outcome::EXIT_CODES;
@@ -66,6 +66,10 @@ pub(crate) enum Command {
     Members(members::Args),
     /// Show which node decides for a key
     Owner(owner::Args),
+    /// Show a slot on every node that holds it, side by side
+    Slot(slot::Args),
+    /// Say whether one more node may be lost, or change on how many nodes slots are
+    Cluster(cluster::Args),
     /// Watch the cluster live
     Top(top::Args),
     /// Drain a node, take it out, or change its weight

@@ -19,6 +19,9 @@ use crate::{certificates, serve};
 /// The sample policies of the repository.
 const SAMPLE: &str = include_str!("../../../config/limits.toml");
 
+/// Nodes without which no slot has more than one replica.
+const NODES_MIN: usize = 3;
+
 /// How long the nodes may take to stop: nothing of theirs is kept.
 const STOP_WAIT: Duration = Duration::from_secs(5);
 
@@ -54,6 +57,7 @@ pub(crate) fn run(arguments: &Dev) -> anyhow::Result<()> {
         certs,
         policies: file,
         policy: first_policy(&set),
+        replicas: arguments.replicas,
     });
     serve::until_stopped(&nodes, &mut watch, &mut hearing);
     serve::stop(nodes, STOP_WAIT, hearing)
@@ -113,6 +117,7 @@ struct Hello {
     certs: PathBuf,
     policies: PathBuf,
     policy: String,
+    replicas: u8,
 }
 
 #[expect(
@@ -152,6 +157,13 @@ impl Hello {
         let changed = if several {
             lines.push(format!("{ctl} ring"));
             lines.push(format!("{ctl} owner user-42"));
+            if self.replicas > 1 {
+                lines.push(format!("{ctl} cluster status"));
+                lines.push(format!("{ctl} slot --key user-42"));
+                lines.push(format!("{ctl} cluster set replicas 1"));
+            } else if addresses.len() >= NODES_MIN {
+                lines.push(format!("{ctl} cluster set replicas 3"));
+            }
             lines.push(format!("{ctl} top"));
             if let Some(last) = addresses.last() {
                 lines.push(format!("{ctl} node drain --node {last}"));
@@ -194,26 +206,37 @@ mod tests {
 
     #[test]
     fn the_lines_name_every_node_and_what_a_cluster_can_do() {
-        let hello = |count: u16| Hello {
+        let hello = |count: u16, replicas: u8| Hello {
             addresses: (0..count)
                 .map(|n| listen(SocketAddr::from(([127, 0, 0, 1], 7400)), n).unwrap())
                 .collect(),
             certs: "/c".into(),
             policies: "/p".into(),
             policy: "api".into(),
+            replicas,
         };
-        let one = hello(1).text("ctl");
+        let one = hello(1, 1).text("ctl");
         assert!(!one.contains("ctl ring"), "{one}");
         assert!(one.contains("RATELIMIT_ENDPOINT=127.0.0.1:7400 "), "{one}");
-        let three = hello(3).text("ctl");
+        let three = hello(3, 1).text("ctl");
         for said in [
             "A cluster of 3 nodes",
             "RATELIMIT_ENDPOINT=127.0.0.1:7400,127.0.0.1:7401,127.0.0.1:7402 ",
             "\n  ctl ring\n",
             "ctl node drain --node 127.0.0.1:7402",
             "ctl policy apply /p",
+            "\n  ctl cluster set replicas 3\n",
         ] {
             assert!(three.contains(said), "{said} in {three}");
         }
+        let held = hello(3, 3).text("ctl");
+        for said in [
+            "cluster status",
+            "slot --key user-42",
+            "cluster set replicas 1",
+        ] {
+            assert!(held.contains(&format!("\n  ctl {said}\n")), "{held}");
+        }
+        assert!(!hello(2, 1).text("ctl").contains("replicas"));
     }
 }

@@ -2,10 +2,12 @@
 //! the control loop.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crossbeam::channel::Sender;
 use parking_lot::{Mutex, RwLock};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
 
 use super::view::View;
 use crate::node::engine::Engine;
@@ -14,9 +16,14 @@ use crate::node::policy_sets::rule::{ApplyError, FileState, PolicyEffect, Policy
 use crate::node::policy_sets::versioned::{META_NAME, VersionedSet};
 use crate::protocol::admin::{AdminResponse, NodeCommand, PolicyFile};
 use crate::protocol::error::WireError;
+use crate::protocol::replicas::{RingReplicas, SlotView};
+use crate::types::Slot;
 
 /// Commands that may wait for the control loop; it takes them within milliseconds.
 pub(super) const COMMANDS_MAX: usize = 64;
+
+/// How long the control loop may take to tell something: it may be in the middle of a synced write.
+const ANSWER_WAIT: Duration = Duration::from_secs(1);
 
 /// What the control loop is asked to do.
 #[derive(Debug)]
@@ -25,6 +32,10 @@ pub(crate) enum Command {
     Node(NodeCommand),
     /// The policy set in force is another one: tell all other nodes.
     PoliciesChanged,
+    /// Tell how the replicas of a slot stand, and what is here of it.
+    Slot(Slot, oneshot::Sender<SlotView>),
+    /// Tell how the replicas of all slots stand, as far as this node serves or holds them.
+    Replicas(oneshot::Sender<RingReplicas>),
     /// Hand all slots to other nodes; answered when this node owns none, or cannot hand any over.
     Drain(Sender<()>),
     /// Tell the others that this node goes, and end the loop; answered when it has.
@@ -73,6 +84,26 @@ impl Cluster {
     pub(crate) fn command(&self, command: Command) -> Result<(), WireError> {
         let sent = self.commands.try_send(command);
         sent.map_err(|_full_or_ended| WireError::Unavailable)
+    }
+
+    /// How the replicas of a slot stand, and what is here of it.
+    ///
+    /// # Errors
+    /// [`WireError::Unavailable`] if the control loop has ended, or has too much to do.
+    pub(crate) async fn slot(&self, slot: Slot) -> Result<SlotView, WireError> {
+        let (told, view) = oneshot::channel();
+        self.command(Command::Slot(slot, told))?;
+        answered(view).await
+    }
+
+    /// How the replicas of all slots stand.
+    ///
+    /// # Errors
+    /// As [`Cluster::slot`].
+    pub(super) async fn replicas(&self) -> Result<RingReplicas, WireError> {
+        let (told, replicas) = oneshot::channel();
+        self.command(Command::Replicas(told))?;
+        answered(replicas).await
     }
 
     /// The set in force.
@@ -179,4 +210,10 @@ impl Cluster {
             Err(error) => AdminResponse::Failed(error),
         }
     }
+}
+
+/// What the control loop tells, if it does soon.
+async fn answered<T>(told: oneshot::Receiver<T>) -> Result<T, WireError> {
+    let told = timeout(ANSWER_WAIT, told).await;
+    told.ok().and_then(Result::ok).ok_or(WireError::Unavailable)
 }

@@ -9,7 +9,7 @@
 //! - [`replicas`]: what the ownership wants of the node as a replica.
 //! - [`pull`] and [`hold`]: the two ends of a slot's way from node to node.
 //! - [`seals`]: how long slots that move are without an owner.
-//! - [`handle`] and [`view`]: what the rest of the node reads and asks.
+//! - [`handle`], [`view`] and [`standings`]: what the rest of the node reads and asks.
 
 mod birth;
 mod control;
@@ -23,6 +23,7 @@ mod members;
 mod pull;
 mod replicas;
 mod seals;
+mod standings;
 mod stored;
 mod talk;
 mod targets;

@@ -247,6 +247,9 @@ impl Control {
                 self.publish_self().await;
                 self.tell_policies(None);
             }
+            // Who asked may have given up.
+            Command::Slot(slot, told) => drop(told.send(self.slot_view(slot))),
+            Command::Replicas(told) => drop(told.send(self.ring_replicas())),
             Command::Drain(drained) => {
                 self.waits_drained.push(drained);
                 // Who has copies elsewhere hands over who decides, and keeps the copies it has.

@@ -24,6 +24,11 @@ pub(super) struct Targeted {
 }
 
 impl Targeted {
+    /// How many nodes take slots.
+    pub(super) fn members(&self) -> usize {
+        self.members.len()
+    }
+
     /// How many replicas each slot should have.
     pub(super) fn replicas(&self) -> usize {
         placement::replicas_among(self.members.len(), self.replicas)

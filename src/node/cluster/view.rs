@@ -43,7 +43,9 @@ impl View {
 }
 
 /// The cluster as this node sees it.
-pub(crate) fn ring(engine: &Engine, cluster: &Cluster) -> Ring {
+pub(crate) async fn ring(engine: &Engine, cluster: &Cluster) -> Ring {
+    // A control loop that has no time to tell of replicas hides nothing of the rest.
+    let replicas = cluster.replicas().await.unwrap_or_default();
     let view = cluster.view();
     let map = cluster.forwarder.map();
     let mut runs: Vec<(u16, u16, u16)> = Vec::new();
@@ -63,6 +65,7 @@ pub(crate) fn ring(engine: &Engine, cluster: &Cluster) -> Ring {
         runs,
         hand_offs: view.hand_offs.clone(),
         load: load(engine, cluster),
+        replicas,
     }
 }
 
@@ -87,8 +90,9 @@ pub(crate) fn load(engine: &Engine, cluster: &Cluster) -> NodeLoad {
 }
 
 /// Who owns a key.
-pub(crate) fn owner(engine: &Engine, cluster: &Cluster, key: &str) -> Owner {
+pub(crate) async fn owner(engine: &Engine, cluster: &Cluster, key: &str) -> Owner {
     let slot = engine.slot_of(key);
+    let seen = cluster.slot(slot).await.unwrap_or_default();
     let map = cluster.forwarder.map();
     let known = map.known(slot);
     let node = known.map(|known| known.node);
@@ -100,5 +104,8 @@ pub(crate) fn owner(engine: &Engine, cluster: &Cluster, key: &str) -> Owner {
         owner: node.map_or(0, |node| node.0),
         owner_address: address.map_or_else(String::new, |address| address.to_string()),
         target: cluster.view().target(slot).map_or(0, |node| node.0),
+        replicas: seen.chosen.map_or_else(Vec::new, |it| it.replicas),
+        served: seen.serves,
+        in_sync: seen.in_sync,
     }
 }

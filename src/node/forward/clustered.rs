@@ -69,14 +69,14 @@ impl<L: Local> Service for Clustered<L> {
         }
     }
 
-    fn admin(&self, request: &AdminRequest<'_>) -> AdminResponse {
+    async fn admin(&self, request: &AdminRequest<'_>) -> AdminResponse {
         if let AdminRequest::Inspect(target) = request {
             let slot = self.local.slot(target.key);
             if let Route::Proxy(_) = self.forwarder.route(slot) {
                 return AdminResponse::Failed(self.forwarder.not_owner(slot));
             }
         }
-        self.local.admin(request)
+        self.local.admin(request).await
     }
 
     fn kept(&self, wait: Wait) -> impl Future<Output = Result<Kept, WireError>> + Send {

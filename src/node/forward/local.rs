@@ -40,7 +40,7 @@ pub(crate) trait Local: Send + Sync + 'static {
     fn without_owner(&self, ask: &Ask<'_>) -> Decided;
 
     /// As [`crate::server::Service::admin`].
-    fn admin(&self, request: &AdminRequest<'_>) -> AdminResponse;
+    fn admin(&self, request: &AdminRequest<'_>) -> impl Future<Output = AdminResponse> + Send;
 
     /// As [`crate::server::Service::kept`].
     fn kept(&self, wait: Wait) -> impl Future<Output = Result<Kept, WireError>> + Send;

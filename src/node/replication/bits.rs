@@ -21,6 +21,13 @@ impl SlotBits {
         word.is_some_and(|word| word.load(Ordering::Acquire) & bit(slot) != 0)
     }
 
+    /// How many slots are in it.
+    pub(super) fn len(&self) -> u64 {
+        let words = self.0.iter();
+        let counts = words.map(|word| u64::from(word.load(Ordering::Acquire).count_ones()));
+        counts.sum()
+    }
+
     /// Puts the slot in or takes it out.
     pub(super) fn set(&self, slot: Slot, is_in: bool) {
         let Some(word) = self.0.get(slot.index() / 64) else {

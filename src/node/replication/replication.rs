@@ -193,6 +193,11 @@ impl Replication {
         self.side.lock().tracker.peers().collect()
     }
 
+    /// As [`Tracker::followers`].
+    pub(crate) fn followers(&self) -> Vec<(NodeId, SlotSet)> {
+        self.side.lock().tracker.followers()
+    }
+
     /// What was refused of what peers said.
     pub(crate) fn refusals(&self) -> Refusals {
         self.side.lock().tracker.refusals()
@@ -216,6 +221,11 @@ impl Replication {
     /// Whether some slots have been without a majority for too long.
     pub(crate) fn some_without_majority(&self) -> bool {
         self.some_without.load(Ordering::Acquire)
+    }
+
+    /// How many slots have been without a majority for too long.
+    pub(crate) fn without_majority(&self) -> u64 {
+        self.without.len()
     }
 
     /// Whether the slot has a majority, or has been without one for a moment only. Without it nothing

@@ -2,10 +2,10 @@
 
 use std::slice;
 
-use super::world::{World, epoch, set, slot};
+use super::world::{ME, World, epoch, set, slot};
 use crate::replication::refusal::Refusal;
 use crate::replication::{Parts, Report};
-use crate::types::{Epoch, NodeId, Position, SlotSet};
+use crate::types::{Configuration, Epoch, NodeId, Position, Replicas, SlotSet};
 
 const A: NodeId = NodeId(1);
 const B: NodeId = NodeId(2);
@@ -175,6 +175,64 @@ fn peers_are_asked_to_sync_once_for_each_number() {
     ask.clear();
     world.tracker.ask_sync(true, &mut ask);
     assert!(ask.is_empty());
+}
+
+#[test]
+fn a_replica_of_a_reign_that_is_not_chosen_yet_is_in_sync_as_soon_as_it_is() {
+    let in_sync = Report::InSync {
+        peer: A,
+        slots: set(&[slot(0)]),
+    };
+    for (served, followers) in [(epoch(9), set(&[slot(0)])), (epoch(10), SlotSet::EMPTY)] {
+        let (mut world, link) = world();
+        // It became the reign's before this node was told that it is chosen.
+        world.tracker.in_sync(A, link, &[(slot(0), at(9, 0))]);
+        assert_eq!(world.tracker.refusals().count(Refusal::OtherEpoch), 0);
+        let chosen = Configuration {
+            version: 5,
+            epoch: served,
+            owner: ME,
+            replicas: Replicas::of(&[ME, A, B]),
+        };
+        world.tracker.reports();
+        world.tracker.serve(slot(0), &chosen, &[]);
+        assert_eq!(world.tracker.followers()[0], (A, followers));
+        let told = world.tracker.reports();
+        assert_eq!(told.contains(&in_sync), served == epoch(9), "{told:?}");
+    }
+}
+
+#[test]
+fn what_a_replica_said_of_a_coming_reign_ends_with_its_link_or_when_it_takes_it_back() {
+    type Ends = fn(&mut World, u64);
+    let ends: [Ends; 3] = [
+        |world, link| world.tracker.out_of_sync(A, link, &set(&[slot(0)])),
+        |world, link| world.tracker.deaf(A, link, &[(slot(0), epoch(10))]),
+        |world, _| world.connect(A),
+    ];
+    for end in ends {
+        let (mut world, link) = world();
+        world.tracker.in_sync(A, link, &[(slot(0), at(9, 0))]);
+        end(&mut world, link);
+        let chosen = Configuration {
+            version: 5,
+            epoch: epoch(9),
+            owner: ME,
+            replicas: Replicas::of(&[ME, A, B]),
+        };
+        world.tracker.serve(slot(0), &chosen, &[]);
+        assert_eq!(world.tracker.followers()[0], (A, SlotSet::EMPTY));
+    }
+}
+
+#[test]
+fn who_follows_what_is_told_until_it_does_not_any_more() {
+    let (mut world, link) = world();
+    let (some, none) = (set(&[slot(0)]), SlotSet::EMPTY);
+    let follows = [(A, some), (B, none.clone())];
+    assert_eq!(world.tracker.followers(), follows);
+    world.tracker.lost(A, link);
+    assert_eq!(world.tracker.followers(), [(A, none.clone()), (B, none)]);
 }
 
 #[test]

@@ -71,6 +71,11 @@ impl Tracker {
                     self.rank(slot);
                     self.reports.in_sync(peer, slot);
                 }
+                Err(Refusal::NotServed | Refusal::OtherEpoch) if self.is_early(slot, at) => {
+                    if let Some(peer) = self.peers.get_mut(place) {
+                        peer.early.insert(slot, at);
+                    }
+                }
                 Err(refusal) => {
                     self.refusals.add(refusal);
                     if refusal == Refusal::Position {
@@ -80,6 +85,34 @@ impl Tracker {
             }
         }
         self.advance();
+    }
+
+    /// Whether it is of a reign of this node that may be told next: who became the reign's may say so
+    /// before the reign is chosen.
+    fn is_early(&self, slot: Slot, at: Position) -> bool {
+        let served = self.slots.get(slot.index()).and_then(Option::as_deref);
+        let begins = at.epoch.node == self.me && at.n == 0;
+        begins && served.is_none_or(|served| served.epoch < at.epoch)
+    }
+
+    /// What replicas said on their links of the reign that has begun holds now, and is told with what
+    /// was known of them before.
+    pub(super) fn begin_in_sync(&mut self, slot: Slot) {
+        let Some(Some(served)) = self.slots.get(slot.index()) else {
+            return;
+        };
+        let (epoch, copies) = (served.epoch, served.copies.clone());
+        for copy in copies {
+            let Some(peer) = self.peers.get_mut(copy.peer) else {
+                continue;
+            };
+            let (node, early) = (peer.node, peer.early.remove(&slot));
+            let early = early.filter(|at| at.epoch == epoch);
+            let came = early.is_some_and(|at| self.come_into_sync(copy.peer, slot, at).is_ok());
+            if copy.in_sync || came {
+                self.reports.in_sync(node, slot);
+            }
+        }
     }
 
     /// The peer does not follow these slots any more.
@@ -100,6 +133,11 @@ impl Tracker {
             Err(refusal) => return self.refusals.add(refusal),
         };
         for &(slot, promised) in slots {
+            if let Some(peer) = self.peers.get_mut(place)
+                && peer.early.get(&slot).is_some_and(|at| at.epoch < promised)
+            {
+                peer.early.remove(&slot);
+            }
             match self.may_be_deaf(place, slot, promised) {
                 Ok(()) => {
                     self.fall_behind(place, slot);
@@ -113,8 +151,13 @@ impl Tracker {
 
     /// The peer's acknowledgements do not count for the slot any more.
     pub(super) fn fall_behind(&mut self, place: PeerNo, slot: Slot) {
+        let early = self.peers.get_mut(place);
+        let was_early = early.and_then(|peer| peer.early.remove(&slot)).is_some();
         let Some(Some(served)) = self.slots.get_mut(slot.index()) else {
-            return self.refusals.add(Refusal::NotServed);
+            if !was_early {
+                self.refusals.add(Refusal::NotServed);
+            }
+            return;
         };
         let Some(copy) = served.copy_mut(place) else {
             return self.refusals.add(Refusal::NotFed);

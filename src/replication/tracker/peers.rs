@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use crate::replication::marks::Marks;
 use crate::replication::refusal::Refusal;
-use crate::types::NodeId;
+use crate::types::{NodeId, Position, Slot};
 
 /// A peer's place in the list.
 pub(super) type PeerNo = u16;
@@ -47,6 +47,8 @@ pub(super) struct Peer {
     pub(super) sync_asked: u64,
     /// Its place in the parts of the commit that is being told.
     pub(super) part: Option<usize>,
+    /// Slots of which it said on this link that it has all of a reign that is not told here yet.
+    pub(super) early: BTreeMap<Slot, Position>,
 }
 
 impl Peer {
@@ -60,6 +62,7 @@ impl Peer {
             synced: 0,
             sync_asked: 0,
             part: None,
+            early: BTreeMap::new(),
         }
     }
 

@@ -5,13 +5,28 @@ use std::time::Duration;
 use super::served::{Served, Standing};
 use super::tracker::Tracker;
 use crate::replication::marks::Marks;
-use crate::types::{MonoTime, Slot};
+use crate::types::{MonoTime, NodeId, Slot, SlotSet};
 
 /// How long a slot may be without a majority before its outstanding grants are given up. A replica
 /// that is made the new reign's, or whose link is made anew, is back sooner.
 pub(super) const GRACE: Duration = Duration::from_millis(500);
 
 impl Tracker {
+    /// Of each peer the slots that it has all of, and whose next commits it takes in.
+    pub(crate) fn followers(&self) -> Vec<(NodeId, SlotSet)> {
+        let peers = self.peers.iter();
+        let mut followers: Vec<_> = peers.map(|peer| (peer.node, SlotSet::EMPTY)).collect();
+        for (slot, served) in Slot::all().zip(&self.slots) {
+            let copies = served.iter().flat_map(|served| &served.copies);
+            for copy in copies.filter(|copy| copy.in_sync) {
+                if let Some((_, slots)) = followers.get_mut(usize::from(copy.peer)) {
+                    slots.insert(slot);
+                }
+            }
+        }
+        followers
+    }
+
     /// Finds out anew how a slot stands: a replica came into sync, or fell out of it.
     pub(super) fn rank(&mut self, slot: Slot) {
         let Some(Some(served)) = self.slots.get_mut(slot.index()) else {

@@ -30,7 +30,7 @@ pub(crate) struct PeerView {
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Tracker {
-    me: NodeId,
+    pub(super) me: NodeId,
     /// The highest commit that was told.
     pub(super) number: u64,
     pub(super) replicated: Marks,
@@ -88,6 +88,7 @@ impl Tracker {
         if let Some(place) = self.slots.get_mut(slot.index()) {
             *place = Some(Box::new(served));
         }
+        self.begin_in_sync(slot);
         self.rank(slot);
         self.advance();
     }

@@ -225,7 +225,7 @@ impl Service for Toy {
         }
     }
 
-    fn admin(&self, request: &AdminRequest<'_>) -> AdminResponse {
+    async fn admin(&self, request: &AdminRequest<'_>) -> AdminResponse {
         match request {
             AdminRequest::Status => AdminResponse::Status(Box::default()),
             AdminRequest::Policies => AdminResponse::Policies(self.policies.lock().clone()),
@@ -235,7 +235,8 @@ impl Service for Toy {
             | AdminRequest::Owner(_)
             | AdminRequest::Node(_)
             | AdminRequest::PolicyFile
-            | AdminRequest::PolicyApply(_) => AdminResponse::Failed(WireError::Unavailable),
+            | AdminRequest::PolicyApply(_)
+            | AdminRequest::Slot(_) => AdminResponse::Failed(WireError::Unavailable),
         }
     }
 

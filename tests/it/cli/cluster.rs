@@ -17,6 +17,10 @@ fn what_cannot_be_meant_is_refused_before_any_node_is_asked() {
         (&["ring", "--slots", "--diff"], "cannot be used with"),
         (&["ring", "--watch", "0"], "1..=3600"),
         (&["node", "weight", "17"], "1..=16"),
+        (&["slot"], "<SLOT>"),
+        (&["slot", "4096"], "0..4096"),
+        (&["slot", "1", "--key", "a"], "cannot be used with"),
+        (&["cluster", "set", "replicas", "2"], "a slot has 1 or 3"),
         (
             &["policy", "diff", "no-such-file"],
             "cannot read no-such-file",

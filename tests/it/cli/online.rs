@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::ctl::{command, ctl, json_of, text};
+use crate::support::eventually;
 
 /// A node that counts in memory, and certificates made by the program itself.
 pub(super) struct Served {
@@ -232,4 +233,76 @@ fn certificates_that_are_missing_end_with_2_and_a_hint() {
             text(&output.stderr)
         );
     }
+}
+
+#[test]
+fn replicas_are_wanted_and_given_up_and_what_that_means_is_said() {
+    let served = Served::start(&[("api", &["10/min"])]);
+    let said = |arguments: &[&str]| {
+        let output = served.ctl(arguments);
+        let all = text(&output.stdout).to_owned() + text(&output.stderr);
+        (output.status.code(), all)
+    };
+    let alone = "the loss of a node stops its keys until it is back";
+    for (arguments, exit, expected) in [
+        (
+            &["cluster", "status"][..],
+            1,
+            format!("1 replica: {alone}\n"),
+        ),
+        (
+            &["cluster", "set", "replicas", "3"],
+            0,
+            "each slot is now to be on 3 nodes, but only 1 node takes slots".to_owned(),
+        ),
+        (
+            &["cluster", "status"],
+            1,
+            format!("3 replicas are wanted, but only 1 node takes slots: {alone}\n"),
+        ),
+        (&["ring"], 0, "under-replicated: 4,096".to_owned()),
+        (
+            &["cluster", "set", "replicas", "1"],
+            2,
+            "give --yes if you are sure".to_owned(),
+        ),
+        (
+            &["cluster", "set", "replicas", "1", "--yes"],
+            0,
+            "each slot is now to be on 1 node;".to_owned(),
+        ),
+    ] {
+        // The node has accepted a change before it has carried it out.
+        let mut told = said(arguments);
+        eventually(&format!("{arguments:?} says {expected:?}"), || {
+            if !told.1.contains(&expected) {
+                told = said(arguments);
+            }
+            told.1.contains(&expected)
+        });
+        assert_eq!(told.0, Some(exit), "{arguments:?}: {}", told.1);
+    }
+}
+
+#[test]
+fn a_slot_is_shown_with_all_that_its_node_knows() {
+    let served = Served::start(&[("api", &["10/min"])]);
+    served.json(&["check", "api", "user-7"]);
+    let owner = served.json(&["owner", "user-7"]);
+    assert_eq!(owner["replicas"][0]["in_sync"], true);
+    let shown = served.json(&["slot", "--key", "user-7"]);
+    assert_eq!(shown["slot"], owner["slot"]);
+    let node = &shown["nodes"][0];
+    assert_eq!(node["part"], "owner");
+    assert_eq!(
+        (&node["serves"], &node["holds"]),
+        (&json!(true), &json!(true))
+    );
+    assert_eq!(node["chosen"]["owner"], owner["owner"]);
+    assert_eq!(node["promised"], node["chosen"]["epoch"]);
+    let number = owner["slot"].to_string();
+    assert_eq!(
+        served.json(&["slot", &number])["nodes"][0]["complete"],
+        true
+    );
 }

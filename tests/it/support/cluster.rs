@@ -256,7 +256,18 @@ impl Cluster {
 
     /// Waits until every slot is on as many nodes in sync as it should be.
     pub(crate) async fn in_sync(&self) {
-        tokio::time::sleep(Duration::from_secs(4)).await;
+        let given_up = now_ns() + u64::try_from(PATIENCE.as_nanos()).unwrap();
+        loop {
+            let views = self.views().await;
+            if are_in_sync(&views) {
+                return;
+            }
+            assert!(
+                now_ns() < given_up,
+                "some slots were never in sync:\n{views:#?}"
+            );
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 
     /// How each running node is, by its place.
@@ -318,4 +329,21 @@ pub(crate) fn is_settled(views: &[Ring]) -> bool {
         && views.iter().all(|view| {
             owners(view) == first && view.hand_offs.is_empty() && alive(view) == views.len()
         })
+}
+
+/// Whether every slot is served on as many nodes in sync as are wanted.
+fn are_in_sync(views: &[Ring]) -> bool {
+    let mut whole = 0_usize;
+    for view in views {
+        let told = &view.replicas;
+        for &(slots, set) in &told.runs {
+            if let Some(set) = told.sets.get(usize::from(set)) {
+                if set.in_sync.count_ones() < told.wanted.into() {
+                    return false;
+                }
+                whole += usize::from(slots);
+            }
+        }
+    }
+    whole == 4096
 }

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use distributed_rate_limiter::client::{Admin, Ring, RingNode};
+use distributed_rate_limiter::client::{Admin, Ring, RingNode, SlotView};
 use distributed_rate_limiter::node::clock::mono_now;
 use futures_util::future::join_all;
 use tokio::time::timeout;
@@ -32,6 +32,16 @@ const NODES_MAX: usize = 1000;
 /// How often nodes are learned from the answers of others: each time from all at once, so that
 /// twice would do where all know each other.
 const ROUNDS_MAX: usize = 4;
+
+/// What a node says of a slot.
+#[derive(Debug, Clone)]
+pub(crate) struct ToldSlot {
+    pub(crate) node: u128,
+    /// Where it was asked.
+    pub(crate) address: String,
+    /// What it said, or why it said nothing.
+    pub(crate) view: Result<SlotView, String>,
+}
 
 /// All nodes of a cluster that can be found.
 #[derive(Debug)]
@@ -105,6 +115,29 @@ impl<'a> Cluster<'a> {
             }
         }
         Ok(seen)
+    }
+
+    /// Asks every node for a slot.
+    pub(crate) async fn slot(&mut self, slot: u16) -> Result<Vec<ToldSlot>, Failure> {
+        let seen = self.ask().await?;
+        let open = &self.open;
+        let asking = seen.into_iter().map(async |seen| {
+            let view = match (seen.answer, open.get(&seen.node)) {
+                (Ok(_), Some(admin)) => {
+                    let told = admin.slot(slot).await;
+                    told.map_err(|error| Failure::from(error).reason())
+                }
+                (Ok(_), None) => Err("its connection is lost".to_owned()),
+                (Err(reason), _) => Err(reason),
+            };
+            let (node, address) = (seen.node, seen.address);
+            ToldSlot {
+                node,
+                address,
+                view,
+            }
+        });
+        Ok(join_all(asking).await)
     }
 
     /// Asks every node that the command line names: nodes that were meant to be one cluster and

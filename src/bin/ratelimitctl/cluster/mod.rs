@@ -2,20 +2,23 @@
 //!
 //! - [`ask`]: finds the nodes and asks them all at the same time.
 //! - [`picture`]: puts their answers together; where they differ, most of them are believed.
+//! - [`replicas`]: on how many nodes the slots are.
 //! - [`remarks`]: says in words what is not as it should be.
 //! - [`slots`]: whose the slots are.
 
 mod ask;
 mod picture;
 mod remarks;
+mod replicas;
 mod slots;
 #[cfg(test)]
 pub(crate) mod tests;
 
-pub(crate) use ask::{Cluster, find_node};
+pub(crate) use ask::{Cluster, ToldSlot, find_node};
 #[cfg(test)]
 pub(crate) use picture::Answer;
 pub(crate) use picture::{NodeLine, Picture, Seen};
+pub(crate) use replicas::Replicas;
 pub(crate) use slots::{Range, Slots, moves, ranges};
 
 /// A node's id as it is printed everywhere.

@@ -6,6 +6,7 @@ use distributed_rate_limiter::client::{HandOff, NodeLoad, Ring, RingNode, Status
 
 use super::has_gone;
 use super::remarks::remarks;
+use super::replicas::Replicas;
 use super::slots::{Slots, most};
 
 /// A node that was asked, and what came back.
@@ -59,6 +60,8 @@ pub(crate) struct Picture {
     pub(crate) hand_offs: Vec<HandOff>,
     /// What is not as it should be, the gravest first.
     pub(crate) remarks: Vec<String>,
+    /// On how many nodes the slots are.
+    pub(crate) replicas: Replicas,
     /// Whether all nodes answered and say the same of all slots.
     pub(crate) agreed: bool,
 }
@@ -84,6 +87,9 @@ pub(crate) struct NodeLine {
 pub(crate) struct Own {
     pub(crate) load: NodeLoad,
     pub(crate) rates: Rates,
+    /// Slots that it holds for others, and those of them that are behind.
+    pub(crate) held: u32,
+    pub(crate) behind: u32,
     pub(crate) round_trip_us: u64,
     /// `ok`, or what failed; absent if it was not said.
     pub(crate) storage: Option<String>,
@@ -141,13 +147,15 @@ impl Picture {
             .collect();
         nodes.sort_by_key(|node| natural(&node.address));
         let hand_offs = hand_offs(&answers);
+        let replicas = Replicas::of(&answers, &slots);
         let silent = seen.iter().any(|seen| seen.answer.is_err());
         Self {
-            remarks: remarks(seen, &nodes, &slots, &views),
+            remarks: remarks(seen, &nodes, (&slots, &replicas), &views),
             agreed: !silent && views.iter().all(|view| view.owners == slots.owners),
             nodes,
             slots,
             hand_offs,
+            replicas,
         }
     }
 
@@ -202,6 +210,8 @@ impl Own {
         Self {
             load,
             rates: Counted::of(&load, status).rates(answer.before),
+            held: answer.ring.replicas.held,
+            behind: answer.ring.replicas.behind,
             round_trip_us: answer.round_trip_us,
             storage: status.map(|status| status.storage.clone()),
         }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::picture::{Answer, NodeLine, Seen, count, line_of};
+use super::replicas::Replicas;
 use super::short;
 use super::slots::{Slots, most};
 use crate::output::{number, printable};
@@ -18,7 +19,7 @@ const REASON_CHARS_MAX: usize = 160;
 pub(super) fn remarks(
     seen: &[Seen],
     nodes: &[NodeLine],
-    slots: &Slots,
+    (slots, replicas): (&Slots, &Replicas),
     views: &[Slots],
 ) -> Vec<String> {
     let answers: Vec<&Answer> = seen
@@ -29,6 +30,7 @@ pub(super) fn remarks(
         silent(seen),
         storage(nodes),
         unowned(slots),
+        replicated(replicas),
         owners(&answers, slots, views),
         targets(&answers, slots, views),
         states(nodes, &answers),
@@ -77,6 +79,25 @@ fn unowned(slots: &Slots) -> Vec<String> {
             number(more)
         )],
     }
+}
+
+/// Slots that cannot grant, and those on too few nodes.
+fn replicated(replicas: &Replicas) -> Vec<String> {
+    let mut lines = Vec::new();
+    if replicas.without_majority > 0 {
+        let slots = slots_of(replicas.without_majority);
+        lines.push(format!(
+            "{slots} cannot reach a majority of their replicas, and grant nothing"
+        ));
+    }
+    if replicas.under > 0 {
+        lines.push(format!(
+            "under-replicated: {} (on fewer than {} nodes in sync)",
+            number(replicas.under),
+            replicas.wanted
+        ));
+    }
+    lines
 }
 
 /// Each node whose view of the owners differs from most others', and in what.

@@ -1,4 +1,4 @@
-use distributed_rate_limiter::client::{HandOff, NodeLoad, Ring, RingNode, Status};
+use distributed_rate_limiter::client::{HandOff, NodeLoad, ReplicaSet, Ring, RingNode, Status};
 
 use super::picture::{Answer, Counted, Rates};
 use super::*;
@@ -71,6 +71,26 @@ pub(crate) fn healthy(count: u16) -> Vec<Seen> {
         answers(ring)
     };
     ids.iter().map(one).collect()
+}
+
+/// The same with three replicas each, all in sync: on the owner and the two nodes behind it.
+pub(crate) fn replicated(count: u16) -> Vec<Seen> {
+    let mut all = healthy(count);
+    for place in 0..count {
+        change(&mut all, usize::from(place), |ring| {
+            let mut set = ReplicaSet::default();
+            let behind = (0..3).map(|n| (place + n) % count);
+            set.replicas = behind.map(|n| ring.nodes[usize::from(n)].node).collect();
+            set.in_sync = 0b111;
+            let own = |run: &(u16, u16, u16)| if run.1 == place { 0 } else { u16::MAX };
+            ring.replicas.runs = ring.runs.iter().map(|run| (run.0, own(run))).collect();
+            ring.replicas.sets = vec![set];
+            (ring.replicas.wanted, ring.replicas.possible) = (3, 3);
+            (ring.replicas.members, ring.replicas.held) =
+                (count.into(), 2 * 4096 / u32::from(count));
+        });
+    }
+    all
 }
 
 /// Changes the answer of the node at `place`.

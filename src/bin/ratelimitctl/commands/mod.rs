@@ -2,6 +2,7 @@
 
 pub(crate) mod certs;
 pub(crate) mod check;
+pub(crate) mod cluster;
 pub(crate) mod config;
 pub(crate) mod inspect;
 pub(crate) mod load;
@@ -13,6 +14,7 @@ pub(crate) mod policy;
 pub(crate) mod replay;
 pub(crate) mod reset;
 pub(crate) mod ring;
+pub(crate) mod slot;
 pub(crate) mod status;
 pub(crate) mod top;
 pub(crate) mod wal;
@@ -33,6 +35,8 @@ pub(crate) fn run(cli: Cli, output: Output) -> Result<Exit, Failure> {
         Command::Ring(args) => ring::run(&args, nodes, output),
         Command::Members(args) => members::run(&args, nodes, output),
         Command::Owner(args) => owner::run(args, nodes, output),
+        Command::Slot(args) => slot::run(&args, nodes, output),
+        Command::Cluster(args) => cluster::run(&args, nodes, output),
         Command::Top(args) => top::run(&args, nodes, cli.output),
         Command::Node(args) => node::run(&args, nodes, output),
         Command::Reset(args) => reset::run(args, nodes, output),

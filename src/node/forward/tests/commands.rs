@@ -109,15 +109,16 @@ async fn without_its_owner_a_reservation_goes_by_on_failure_and_a_refund_fails()
 #[tokio::test]
 async fn inspecting_a_key_of_another_node_names_the_owner() {
     let cluster = Cluster::with_owners(2, Waits::default());
-    let inspect = |key| {
+    let inspect = async |key| {
         let request = AdminRequest::Inspect(target(key));
-        Service::admin(&*cluster.node(1).clustered, &request)
+        Service::admin(&*cluster.node(1).clustered, &request).await
     };
     let expected = WireError::NotOwner {
         slot: 20,
         epoch: 1,
         owner: 2,
     };
-    assert_eq!(inspect("20:a"), AdminResponse::Failed(expected));
-    assert!(matches!(inspect("10:a"), AdminResponse::Inspected(_)));
+    assert_eq!(inspect("20:a").await, AdminResponse::Failed(expected));
+    let own = inspect("10:a").await;
+    assert!(matches!(own, AdminResponse::Inspected(_)));
 }

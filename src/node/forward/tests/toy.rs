@@ -201,7 +201,7 @@ impl Local for Toy {
         })
     }
 
-    fn admin(&self, request: &AdminRequest<'_>) -> AdminResponse {
+    async fn admin(&self, request: &AdminRequest<'_>) -> AdminResponse {
         assert!(matches!(request, AdminRequest::Inspect(_)));
         AdminResponse::Inspected(Inspected {
             slot: 0,

@@ -69,11 +69,11 @@ enum Action {
         #[command(flatten)]
         which: Which,
     },
-    /// Give the slots of a node that is gone to the others, without its counts
+    /// Give up a node that is gone for good, and the counts that only it had
     ///
-    /// Only for a node that will never be back: its slots start empty at the others, and every key in
-    /// them is denied (or what `on_failure` says) until one window has passed, so that no limit is
-    /// exceeded. If it still runs somewhere, stop it first: one that answers, or that any node sees, is
+    /// Only for a node that will never be back. Slots that others hold too lose nothing. Those that only
+    /// it held start empty at the others, and every key in them is denied (or what `on_failure` says)
+    /// until one window has passed, so that no limit is exceeded. If it still runs somewhere, stop it first: one that answers, or that any node sees, is
     /// not removed. If it comes back, it grants nothing any more as soon as it hears of its removal.
     Remove {
         /// The node that is gone
@@ -144,7 +144,11 @@ async fn carry_out(action: &Action, nodes: &Nodes) -> Result<(Outcome, Exit), Fa
             confirm(&question, *force, "--force")?;
             let node = gone.node;
             admin.node(NodeCommand::Remove { node }).await?;
-            let now = "is removed; its slots go to the others, empty and in quarantine";
+            let now = if remove::is_held_by_others(&ring, gone) {
+                "is removed; its replicas are made on other nodes"
+            } else {
+                "is removed; its slots go to the others, empty and in quarantine"
+            };
             Ok((Outcome::at_once(node, now), Exit::Ok))
         }
     }

@@ -40,20 +40,33 @@ pub(super) fn question(
         let hint = "stop it first; with --force it is removed although it may still grant".into();
         return there(format!("{node} at {} {sign}", gone.address), hint);
     }
-    let slots = Slots::of(ring);
-    let owned = slots
-        .owners
-        .iter()
-        .filter(|owner| **owner == Some(gone.node));
-    let owned = u64::try_from(owned.count()).unwrap_or(u64::MAX);
+    let not_asked = not_asked(gone, seen);
+    if is_held_by_others(ring, gone) {
+        return Ok(format!(
+            "{node} at {} owns no slot: other nodes hold what it held, and copies of it are made \
+             elsewhere.\n{not_asked}It must never run again. Is it gone for good?",
+            gone.address
+        ));
+    }
     Ok(format!(
         "The counts of {node} at {} are lost by this: its {} slots start empty at other nodes, and \
          every key in them is denied until its window has passed.\n\
-         {}It must never run again; if it does now, limits will be exceeded. Is it gone for good?",
+         {not_asked}It must never run again; if it does now, limits will be exceeded. Is it gone for \
+         good?",
         gone.address,
-        number(owned),
-        not_asked(gone, seen)
+        number(owned(ring, gone))
     ))
+}
+
+/// Whether the node owns nothing any more, since others that held its slots too have taken them over.
+pub(super) fn is_held_by_others(ring: &Ring, gone: &RingNode) -> bool {
+    ring.replicas.wanted > 1 && owned(ring, gone) == 0
+}
+
+fn owned(ring: &Ring, node: &RingNode) -> u64 {
+    let slots = Slots::of(ring);
+    let owned = slots.owners.iter().filter(|it| **it == Some(node.node));
+    u64::try_from(owned.count()).unwrap_or(u64::MAX)
 }
 
 fn is_there(node: &RingNode) -> bool {
@@ -144,6 +157,20 @@ mod tests {
                     );
                 }
             }
+        }
+    }
+
+    #[test]
+    fn a_node_whose_slots_others_hold_costs_no_count() {
+        let mut ring = ring(IDS[0], &IDS, &[(4096, 0, 0)]);
+        ring.nodes[1].state = "down".into();
+        for (wanted, said) in [
+            (1, "its 0 slots start empty"),
+            (3, "owns no slot: other nodes hold"),
+        ] {
+            ring.replicas.wanted = wanted;
+            let asked = question(&ring, &ring.nodes[1], &[], false).unwrap();
+            assert!(asked.contains(said), "{asked}");
         }
     }
 

@@ -20,7 +20,9 @@ Examples:
 It asks the endpoints, and every node that they tell of, at the same time, and puts together what
 they say: of each slot what most nodes say. What they disagree about stands below the table.
 OWNS is a node's share of the slots, drawn against the largest one; PROXIED the share of its checks
-that it passed on to their owners; UNSYNCED the commits that a power loss would cost.
+that it passed on to their owners; UNSYNCED the commits that a power loss would cost. Where slots
+are on three nodes, REPLICAS are the slots that a node holds for their owners, and BEHIND those of
+them that it has not caught up with.
 It needs an admin's certificate.";
 
 /// Arguments of `ring`.

@@ -23,6 +23,8 @@ pub(super) struct Drawn {
     slot_count: usize,
     unowned: u64,
     agreed: bool,
+    replicas_wanted: u8,
+    under_replicated: u64,
     nodes: Vec<ShownNode>,
     hand_offs: Vec<ShownHandOff>,
     remarks: Vec<String>,
@@ -42,6 +44,8 @@ struct ShownNode {
     slots: u64,
     target_slots: u64,
     /// What follows is null if the node does not answer.
+    replica_slots: Option<u32>,
+    behind: Option<u32>,
     keys: Option<u64>,
     checks_per_second: Option<u64>,
     proxied_per_second: Option<u64>,
@@ -65,6 +69,8 @@ impl Drawn {
             slot_count: picture.slots.count(),
             unowned: picture.unowned(),
             agreed: picture.agreed,
+            replicas_wanted: picture.replicas.wanted,
+            under_replicated: picture.replicas.under,
             nodes: picture.nodes.iter().map(ShownNode::of).collect(),
             hand_offs: picture.hand_offs.iter().map(ShownHandOff::of).collect(),
             remarks: picture.remarks.clone(),
@@ -74,8 +80,28 @@ impl Drawn {
     fn rows(&self, bar_width: u64) -> Vec<Vec<String>> {
         let full = self.nodes.iter().map(|node| node.slots).max().unwrap_or(0);
         let all = u64::try_from(self.slot_count).unwrap_or(u64::MAX);
-        let row = |node: &ShownNode| node.row(full, all, bar_width);
+        let row = |node: &ShownNode| {
+            let mut row = node.row(full, all, bar_width);
+            if !self.is_replicated() {
+                row.drain(REPLICATED_AT..REPLICATED_AT + REPLICATED.len());
+            }
+            row
+        };
         self.nodes.iter().map(row).collect()
+    }
+
+    /// Whether slots have, or should have, several replicas.
+    fn is_replicated(&self) -> bool {
+        let mut nodes = self.nodes.iter();
+        self.replicas_wanted > 1 || nodes.any(|node| node.replica_slots.is_some_and(|it| it > 0))
+    }
+
+    fn columns(&self) -> Vec<Column> {
+        let mut columns = COLUMNS.to_vec();
+        if self.is_replicated() {
+            columns.splice(REPLICATED_AT..REPLICATED_AT, REPLICATED);
+        }
+        columns
     }
 }
 
@@ -93,6 +119,8 @@ impl ShownNode {
             policies: format!("{:016x}", node.policies),
             slots: node.slots,
             target_slots: node.target_slots,
+            replica_slots: own.map(|own| own.held),
+            behind: own.map(|own| own.behind),
             keys: own.map(|own| own.load.keys),
             checks_per_second: own.map(|own| own.rates.checks),
             proxied_per_second: own.map(|own| own.rates.proxied),
@@ -119,6 +147,8 @@ impl ShownNode {
             percent(self.slots, all),
             bar_within(self.slots, full, bar_width),
             number(self.slots),
+            known(self.replica_slots.map(u64::from), number),
+            known(self.behind.map(u64::from), number),
             known(self.keys, number),
             known(self.checks_per_second, number),
             match (self.answers, asked) {
@@ -171,6 +201,12 @@ const fn left(name: &'static str, leave_out: u8) -> Column {
     }
 }
 
+/// Where [`REPLICATED`] stand among the others.
+const REPLICATED_AT: usize = 6;
+
+/// The columns of a cluster whose slots have several replicas.
+const REPLICATED: [Column; 2] = [column("REPLICAS", 4), column("BEHIND", 4)];
+
 const COLUMNS: [Column; 11] = [
     left("NODE", 0),
     left("ADDRESS", 0),
@@ -187,13 +223,14 @@ const COLUMNS: [Column; 11] = [
 
 impl View for Drawn {
     fn page(&self, page: &mut Page) {
+        let columns = self.columns();
         let fits = |width: &u64| {
             let rows = self.rows(*width);
-            fitting(page.width(), &COLUMNS, &rows).len() == COLUMNS.len()
+            fitting(page.width(), &columns, &rows).len() == columns.len()
         };
         let bar_width = BAR_WIDTHS.iter().find(|width| fits(width));
         let bar_width = bar_width.copied().unwrap_or(BAR_WIDTHS[1]);
-        page.fitting_table(&COLUMNS, &self.rows(bar_width));
+        page.fitting_table(&columns, &self.rows(bar_width));
         self.page_hand_offs(page);
         if self.remarks.is_empty() {
             return;

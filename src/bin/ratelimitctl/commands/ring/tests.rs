@@ -1,5 +1,5 @@
 use super::*;
-use crate::cluster::tests::{Seen, change, healthy};
+use crate::cluster::tests::{Seen, change, healthy, replicated};
 
 /// What is drawn of these answers in so many columns.
 fn drawn(all: &[Seen], width: Option<usize>) -> String {
@@ -75,6 +75,28 @@ fn what_moves_and_what_is_wrong_stands_below() {
     ] {
         assert!(text.contains(said), "{said}\nis not in\n{text}");
     }
+}
+
+#[test]
+fn replicas_have_columns_where_there_are_some_and_too_few_of_them_are_counted() {
+    let mut all = replicated(4);
+    change(&mut all, 1, |ring| {
+        ring.replicas.behind = 17;
+        ring.replicas.sets[0].in_sync = 0b101;
+    });
+    let text = drawn(&all, None);
+    let heads: Vec<&str> = text.lines().next().unwrap().split_whitespace().collect();
+    assert_eq!(heads[3..8], ["OWNS", "SLOTS", "REPLICAS", "BEHIND", "KEYS"]);
+    let second: Vec<&str> = text.lines().nth(2).unwrap().split_whitespace().collect();
+    assert_eq!(second[6..9], ["1,024", "2,048", "17"]);
+    assert!(
+        text.contains("under-replicated: 1,024 (on fewer than 3 nodes in sync)"),
+        "{text}"
+    );
+    let json = serde_json::to_value(Drawn::of(&Picture::of(&all))).unwrap();
+    assert_eq!(json["under_replicated"], 1024);
+    assert_eq!(json["nodes"][1]["behind"], 17);
+    assert!(!drawn(&replicated(4), None).contains("under-replicated"));
 }
 
 #[test]

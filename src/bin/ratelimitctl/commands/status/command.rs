@@ -1,4 +1,4 @@
-//! `status`: how a node is.
+//! The command line of `status`, and what it shows of a node.
 
 use std::collections::BTreeMap;
 
@@ -6,6 +6,7 @@ use distributed_rate_limiter::client::{Ring, Status};
 use serde::Serialize;
 use serde_json::Value;
 
+use super::replicas::{self, InReplicas};
 use crate::cluster::{Slots, id};
 use crate::nodes::{self, Nodes};
 use crate::outcome::{Exit, Failure};
@@ -50,7 +51,7 @@ pub(crate) fn run(args: &Args, nodes: &Nodes, output: Output) -> Result<Exit, Fa
 
 /// The node's part in a cluster of several.
 #[derive(Debug, PartialEq, Eq, Serialize)]
-struct InCluster {
+pub(super) struct InCluster {
     nodes: usize,
     /// How many nodes are in each state, as the node sees them.
     states: BTreeMap<String, usize>,
@@ -60,10 +61,11 @@ struct InCluster {
     hand_offs: usize,
     /// Nodes whose policy set is another one than this node's.
     other_policies: Vec<String>,
+    replicas: InReplicas,
 }
 
 impl InCluster {
-    fn of(ring: &Ring) -> Self {
+    pub(super) fn of(ring: &Ring) -> Self {
         let mut states = BTreeMap::new();
         for node in &ring.nodes {
             *states.entry(node.state.clone()).or_default() += 1;
@@ -82,10 +84,11 @@ impl InCluster {
             proxied: ring.load.proxied,
             hand_offs: ring.hand_offs.len(),
             other_policies: differs.map(|node| id(node.node)).collect(),
+            replicas: InReplicas::of(&ring.replicas),
         }
     }
 
-    fn page(&self, status: &Status, page: &mut Page) {
+    pub(super) fn page(&self, status: &Status, page: &mut Page) {
         page.heading("cluster");
         let states = self.states.iter();
         let states = states.map(|(state, count)| format!("{count} {state}"));
@@ -113,26 +116,37 @@ impl InCluster {
             ("sealed", seals(status)),
             ("policies", policies),
         ]);
+        if self.replicas.is_of_interest(status) {
+            self.replicas.page(status, page);
+        }
     }
 }
 
 /// A node's status and where it was found.
 #[derive(Debug)]
-struct Shown {
-    address: String,
+pub(super) struct Shown {
+    pub(super) address: String,
     /// Absent if the node is alone.
-    cluster: Option<InCluster>,
-    status: Status,
+    pub(super) cluster: Option<InCluster>,
+    pub(super) status: Status,
 }
 
 impl Serialize for Shown {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let [none, process, fsync] = self.status.durability;
-        let mut value = serde_json::to_value(&self.status).map_err(serde::ser::Error::custom)?;
+        let mut plain = self.status.clone();
+        // Their ids do not fit numbers of JSON.
+        plain.replica_links = Vec::new();
+        let mut value = serde_json::to_value(&plain).map_err(serde::ser::Error::custom)?;
         if let Value::Object(fields) = &mut value {
             let policies = serde_json::json!({"none": none, "process": process, "fsync": fsync});
             fields.insert("durability".to_owned(), policies);
             fields.insert("address".to_owned(), self.address.as_str().into());
+            let links = serde_json::to_value(replicas::links(&self.status))
+                .map_err(serde::ser::Error::custom)?;
+            fields.insert("replica_links".to_owned(), links);
+            let refused: serde_json::Map<String, Value> = replicas::refused(&self.status);
+            fields.insert("acknowledgements_refused".to_owned(), refused.into());
             let cluster = serde_json::to_value(&self.cluster).map_err(serde::ser::Error::custom)?;
             fields.insert("cluster".to_owned(), cluster);
         }
