@@ -21,6 +21,7 @@ pub(super) struct Drawn {
     silent: Vec<ShownSilence>,
 }
 
+#[expect(clippy::struct_excessive_bools, reason = "each says another thing")]
 #[derive(Debug, Serialize)]
 struct ShownNode {
     node: String,
