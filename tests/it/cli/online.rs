@@ -294,7 +294,10 @@ fn a_slot_is_shown_with_all_that_its_node_knows() {
     assert_eq!(shown["slot"], owner["slot"]);
     let node = &shown["nodes"][0];
     assert_eq!(node["part"], "owner");
-    assert_eq!((&node["serves"], &node["holds"]), (&json!(true), &json!(true)));
+    assert_eq!(
+        (&node["serves"], &node["holds"]),
+        (&json!(true), &json!(true))
+    );
     assert_eq!(node["chosen"]["owner"], owner["owner"]);
     assert_eq!(node["promised"], node["chosen"]["epoch"]);
     let number = owner["slot"].to_string();
