@@ -27,6 +27,7 @@ pub struct SlotConfiguration {
 }
 
 /// What one node knows and holds of a slot.
+#[expect(clippy::struct_excessive_bools, reason = "each says another thing")]
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct SlotView {

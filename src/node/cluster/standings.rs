@@ -4,7 +4,7 @@
 
 use super::control::Control;
 use crate::protocol::replicas::{ReplicaSet, RingReplicas, SlotConfiguration, SlotEpoch, SlotView};
-use crate::types::{Configuration, Epoch, NodeId, Slot, SlotSet};
+use crate::types::{Configuration, Epoch, NodeId, Slot, SlotSet, SlotTime};
 
 /// Stands for a slot that is not served here in [`RingReplicas::runs`].
 const ELSEWHERE: u16 = u16::MAX;
@@ -33,7 +33,7 @@ impl Control {
             serves,
             at: epoch(at.epoch),
             n: at.n,
-            clock_ms: clock.map_or(0, |clock| clock.as_ms()),
+            clock_ms: clock.map_or(0, SlotTime::as_ms),
             followed: seen.followed.map(epoch),
             in_sync: ids(&in_sync),
             without_majority: serves && !self.engine.replication.has_majority(slot),

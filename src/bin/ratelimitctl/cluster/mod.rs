@@ -18,7 +18,6 @@ pub(crate) use ask::{Cluster, ToldSlot, find_node};
 #[cfg(test)]
 pub(crate) use picture::Answer;
 pub(crate) use picture::{NodeLine, Picture, Seen};
-pub(crate) use replicas::Replicas;
 pub(crate) use slots::{Range, Slots, moves, ranges};
 
 /// A node's id as it is printed everywhere.

@@ -4,7 +4,7 @@ use comfy_table::CellAlignment::Left;
 use distributed_rate_limiter::client::{SlotConfiguration, SlotEpoch, SlotView};
 use serde::Serialize;
 
-use crate::cluster::{ToldSlot, id, short};
+use crate::cluster::{ToldSlot, id};
 use crate::output::{Page, Tone, View, number, printable};
 
 /// Longest reason or address that is shown, in characters.
@@ -21,6 +21,7 @@ pub(super) struct Drawn {
     silent: Vec<ShownSilence>,
 }
 
+#[expect(clippy::struct_excessive_bools, reason = "each says another thing")]
 #[derive(Debug, Serialize)]
 struct ShownNode {
     node: String,
