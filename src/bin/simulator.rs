@@ -36,6 +36,9 @@ struct Arguments {
     /// Let every fault happen, and often.
     #[arg(long)]
     harsh: bool,
+    /// How many replicas of each slot, 1 or 3; else each seed says how many.
+    #[arg(long, value_parser = clap::value_parser!(u8).range(1..=3))]
+    replicas: Option<u8>,
     /// Switch this protection off; the run then has to fail.
     #[arg(long)]
     mutation: Option<String>,
@@ -103,6 +106,7 @@ fn plan(arguments: &Arguments, seed: u64) -> Plan {
     let nodes = least + seed % (most - least + 1);
     let plan = Plan::new(seed, usize::try_from(nodes).unwrap_or(3));
     let plan = if arguments.harsh { plan.harsh() } else { plan };
+    let plan = plan.replicas(arguments.replicas.map(usize::from));
     let name = arguments.mutation.as_deref();
     name.and_then(|name| plan.mutated(name)).unwrap_or(plan)
 }

@@ -81,7 +81,7 @@ impl Attempt {
             sends_left: sends,
             lost: Lost::Never,
             redirected: false,
-            rests: Rests::default(),
+            rests: Rests::of(sends),
         }
     }
 
@@ -133,6 +133,9 @@ impl Attempt {
         let Some(rest) = self.rests.next(error, left, rand::random()) else {
             return Again::No;
         };
+        if matches!(error, WireError::AnswerLost) {
+            self.note_lost();
+        }
         self.redirected = false;
         self.insist = false;
         Again::After(rest)
@@ -167,6 +170,13 @@ impl Attempt {
             Again::Now
         } else {
             Again::No
+        }
+    }
+
+    /// It may have been counted, although no answer says so.
+    pub(super) fn note_lost(&mut self) {
+        if self.lost == Lost::Never {
+            self.lost = Lost::Yes;
         }
     }
 

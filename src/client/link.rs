@@ -13,6 +13,7 @@ use super::error::ConnectError;
 use super::lane::Lane;
 use super::pace::Pace;
 use super::place::{Place, Stage};
+use super::quiet::{QUIET, quiet};
 use super::seats::SEEDS;
 use super::stream::{StreamEnd, read_answers, write_requests};
 use crate::protocol::frame::FrameBuffer;
@@ -132,6 +133,7 @@ impl Link {
                     None => "there is no stream".to_owned(),
                 },
                 () = self.drained() => "the node owns nothing any more".to_owned(),
+                () = quiet(&connection, || !self.lanes().iter().all(Lane::is_idle)) => QUIET.to_owned(),
             },
             Err(error) => error.to_string(),
         };

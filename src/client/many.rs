@@ -46,7 +46,10 @@ pub(super) async fn ask_all(
     };
     let mut answers: Vec<Option<Answer>> = checks.iter().map(|_| None).collect();
     let mut open = list.not_denied(&mut answers);
-    let mut rounds = Rounds::default();
+    let mut rounds = Rounds {
+        rests: Rests::of(settings.sends()),
+        ..Rounds::default()
+    };
     while !open.is_empty() {
         for (n, answer) in list.ask_owners(open).await {
             rounds.sort(core, n, &answer);
@@ -84,7 +87,7 @@ impl Rounds {
         // Each is believed, though one is followed.
         if core.redirect(error) {
             self.moved.extend((!self.followed).then_some(n));
-        } else if let WireError::Overloaded { .. } = error {
+        } else if self.rests.is_for(error) {
             self.turned_away.push(n);
             self.error = Some(error.clone());
         }
@@ -99,11 +102,15 @@ impl Rounds {
         }
         let left = attempt.deadline.saturating_sub(core.now());
         let error = self.error.take();
-        let rest = error.and_then(|error| self.rests.next(&error, left, rand::random()));
+        let told = error.as_ref();
+        let rest = told.and_then(|error| self.rests.next(error, left, rand::random()));
         let Some(rest) = rest else {
             return Vec::new();
         };
         Rest::new(core, rest).await;
+        if let Some(WireError::AnswerLost) = error {
+            attempt.note_lost();
+        }
         self.followed = false;
         attempt.insist = false;
         std::mem::take(&mut self.turned_away)

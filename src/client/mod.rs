@@ -46,6 +46,7 @@ pub(crate) mod peer;
 mod pending;
 mod place;
 mod pool;
+mod quiet;
 mod reservation;
 mod rest;
 mod route_cache;

@@ -31,6 +31,7 @@ use super::health::{Health, Turned};
 use super::lane::Lane;
 use super::link::told;
 use super::pace::Pace;
+use super::quiet::{QUIET, quiet};
 use super::seed::Seed;
 use super::stream::{Spread, read_answers, write_requests};
 use super::waiters::{Outcome, WaiterId};
@@ -234,12 +235,13 @@ impl Line {
         let now = || self.clock.now();
         let end = tokio::select! {
             // Whichever ends, the stream has.
-            end = write_requests((now, || Spread::Several), &self.lane, &mut send) => end,
-            end = read_answers(now, &self.lane, &mut receive, session.read) => end,
+            end = write_requests((now, || Spread::Several), &self.lane, &mut send) => told(&end),
+            end = read_answers(now, &self.lane, &mut receive, session.read) => told(&end),
+            () = quiet(&connection, || !self.lane.is_idle()) => QUIET.to_owned(),
         };
         self.connection.lock().take();
         connection.close(CloseCode::Done.number(), b"");
-        told(&end)
+        end
     }
 }
 

@@ -1,7 +1,8 @@
 //! Calls that were turned away come again a little later: how long they rest, and who wakes them.
 //!
 //! A node that answers [`WireError::Overloaded`] has counted nothing and says when to come back; a
-//! slot that moves has a new owner by then. So the call is sent again after that time, a little more
+//! slot that moves has a new owner by then. One that answers [`WireError::AnswerLost`] may have counted,
+//! so that only a check is sent again, as often as after a lost connection. So the call is sent again after that time, a little more
 //! at random so that all who were turned away do not come back at once, twice as long at each
 //! further time, and only if its deadline leaves the time. Invariant: a call rests at most
 //! [`RESTS_MAX`] times.
@@ -25,13 +26,42 @@ const RESTS_MAX: u8 = 4;
 /// Most calls of a client that rest at the same time; more end as they were answered.
 const RESTING_MAX: usize = 65_536;
 
+/// When a call comes again whose answer was lost: a slot whose replicas have just changed is served
+/// again by then.
+const LOST_RETRY_MS: u32 = 50;
+
 /// How often a call has rested.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Rests(u8);
+pub(super) struct Rests {
+    rested: u8,
+    /// How often it may still be sent although it may have been counted.
+    resends: u8,
+}
 
 impl Rests {
     /// Of a call that does not rest by itself.
-    pub(super) const SPENT: Self = Self(RESTS_MAX);
+    pub(super) const SPENT: Self = Self {
+        rested: RESTS_MAX,
+        resends: 0,
+    };
+
+    /// Of a call that may be sent so often.
+    pub(super) const fn of(sends: u8) -> Self {
+        Self {
+            rested: 0,
+            resends: sends.saturating_sub(1),
+        }
+    }
+
+    /// Whether the call may be sent again after this error.
+    pub(super) const fn is_for(self, error: &WireError) -> bool {
+        let may = match error {
+            WireError::Overloaded { .. } => true,
+            WireError::AnswerLost => self.resends > 0,
+            _ => false,
+        };
+        may && self.rested < RESTS_MAX
+    }
 
     /// How long to rest before the call is sent again after this error, `left` before its deadline;
     /// `None` if it is not to be. `share` is a fresh random number from 0 to 1.
@@ -41,15 +71,18 @@ impl Rests {
         left: Duration,
         share: f64,
     ) -> Option<Duration> {
-        let WireError::Overloaded { retry_ms } = error else {
-            return None;
-        };
-        if self.0 >= RESTS_MAX {
+        if !self.is_for(error) {
             return None;
         }
-        let least = Duration::from_millis(u64::from(*retry_ms).max(1)) * (1 << self.0);
+        let retry_ms = if let WireError::Overloaded { retry_ms } = error {
+            *retry_ms
+        } else {
+            self.resends = self.resends.saturating_sub(1);
+            LOST_RETRY_MS
+        };
+        let least = Duration::from_millis(u64::from(retry_ms).max(1)) * (1 << self.rested);
         let rest = least.mul_f64(1.0 + share.clamp(0.0, 1.0) / 2.0);
-        self.0 = self.0.saturating_add(1);
+        self.rested = self.rested.saturating_add(1);
         (rest < left).then_some(rest)
     }
 }
@@ -132,7 +165,7 @@ mod tests {
     fn rests_double_spread_and_end() {
         let overloaded = WireError::Overloaded { retry_ms: 100 };
         for (share, expected) in [(0.0, [100, 200, 400, 800]), (1.0, [150, 300, 600, 1200])] {
-            let mut rests = Rests::default();
+            let mut rests = Rests::of(1);
             for ms in expected {
                 let rest = rests.next(&overloaded, LONG, share);
                 assert_eq!(rest, Some(Duration::from_millis(ms)));
@@ -143,7 +176,7 @@ mod tests {
 
     #[test]
     fn nobody_rests_beyond_the_deadline_or_for_another_reason() {
-        let mut rests = Rests::default();
+        let mut rests = Rests::of(1);
         let overloaded = WireError::Overloaded { retry_ms: 0 };
         let left = Duration::from_millis(1);
         assert_eq!(rests.next(&overloaded, left, 0.0), None);
@@ -152,5 +185,15 @@ mod tests {
         for error in [WireError::Unavailable, WireError::DeadlineExceeded] {
             assert_eq!(rests.next(&error, LONG, 0.0), None);
         }
+    }
+
+    #[test]
+    fn what_may_have_been_counted_is_sent_again_as_often_as_is_allowed() {
+        let left = Duration::from_secs(5);
+        let mut once = Rests::of(2);
+        let lost = Duration::from_millis(u64::from(LOST_RETRY_MS));
+        assert_eq!(once.next(&WireError::AnswerLost, left, 0.0), Some(lost));
+        assert_eq!(once.next(&WireError::AnswerLost, left, 0.0), None);
+        assert_eq!(Rests::of(1).next(&WireError::AnswerLost, left, 0.0), None);
     }
 }

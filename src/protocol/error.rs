@@ -110,9 +110,10 @@ pub enum WireError {
         /// The owner it names.
         owner: u128,
     },
-    /// The request was passed on to the key's owner, whose answer did not come: it may have been
-    /// carried out, and must not be repeated if it gives permits back.
-    #[error("the owner's answer was lost; the request may have been carried out")]
+    /// The request was passed on to the key's owner, whose answer did not come; or it was decided, and
+    /// not enough replicas have said that they know of it. It may have been carried out, and must not
+    /// be repeated if it gives permits back.
+    #[error("the answer was lost; the request may have been carried out")]
     AnswerLost,
 }
 

@@ -26,6 +26,8 @@ mod waiters;
 #[cfg(test)]
 mod tests;
 
+#[cfg(any(test, feature = "internals"))]
+pub(crate) use follower::Group;
 pub(crate) use follower::{Follower, Found, Taken};
 pub(crate) use marks::{Goal, Marks};
 pub(crate) use refusal::Refusals;

@@ -43,7 +43,7 @@ pub(super) enum Outcome<'a> {
 }
 
 /// What is answered instead of a grant that too few replicas have.
-const TOO_FEW: WireError = WireError::Unavailable;
+const TOO_FEW: WireError = WireError::AnswerLost;
 
 impl<'a> Outcome<'a> {
     /// What became of them as [`Service::kept`](super::service::Service::kept) says; `is_lost` is

@@ -8,8 +8,9 @@ use std::fmt;
 type Exercise = (&'static str, &'static str);
 
 /// Steps of a hand-off at which it can be cut, by what the node was about to do.
-pub(super) const STEPS: [&str; 8] = [
-    "send", "persist", "freeze", "pre-copy", "fetch", "install", "serve", "drop",
+pub(super) const STEPS: [&str; 11] = [
+    "send", "persist", "freeze", "pre-copy", "fetch", "install", "serve", "drop", "catch-up",
+    "become", "follow",
 ];
 
 /// Writes at which a node can crash: before, between the write and its sync, and between the sync
@@ -18,7 +19,7 @@ const WRITES: [&str; 3] = ["registers", "install", "commit"];
 
 /// Everything else that must happen.
 #[rustfmt::skip]
-const OTHERS: [Exercise; 44] = [
+const OTHERS: [Exercise; 63] = [
     ("fault", "kill -9"), ("fault", "power loss"), ("fault", "power loss that costs writes"),
     ("fault", "failed sync"), ("fault", "pause"), ("fault", "pause between two effects"),
     ("fault", "one-way cut"), ("fault", "network partition"), ("fault", "connection reset"),
@@ -30,6 +31,15 @@ const OTHERS: [Exercise; 44] = [
     ("operator", "join"), ("operator", "drain"), ("operator", "weight change"),
     ("operator", "stop after a drain"), ("operator", "policy change"),
     ("operator", "removal by force"),
+    ("fault", "link reset"), ("fault", "loss of a replica for good"),
+    ("operator", "other number of replicas"),
+    ("hand-off cut at", "become"), ("hand-off cut at", "became"),
+    ("crash before write", "group"), ("crash before report", "group"), ("crash before sync", "become"),
+    ("rule", "start with incomplete states (R5)"), ("rule", "state of another reign without a copy"),
+    ("rule", "become waits for commits"), ("rule", "kept commit taken in"), ("rule", "replica in sync"),
+    ("rule", "owner told that a replica is deaf"), ("rule", "grant without a majority"),
+    ("rule", "no grant without a majority"), ("rule", "install of a lost state"),
+    ("transfer", "copy to a replica"), ("transfer", "copy newer than its position"),
     ("rule", "seal refused"),
     ("rule", "accepted configuration finished (T4)"), ("rule", "start with slots of its own (O5)"),
     ("rule", "install from a transfer"), ("rule", "install of an own state"),

@@ -5,14 +5,12 @@ use super::coverage::STEPS;
 use super::disk::Write;
 use super::judge::Fact;
 use super::lives::End;
-use super::machine::{node_id, node_of};
+use super::machine::node_of;
 use super::mutations::Mutation;
 use super::queue::{AfterSync, Happening, NodeEvent};
-use super::wire::Wire;
-use super::words::{brief, brief_message};
+use super::words::brief;
 use super::world::{MS, World};
 use crate::ownership::event::{Effect, Event, TaskId};
-use crate::ownership::message::Message;
 use crate::ownership::record::Register;
 use crate::types::{MonoTime, Position, Slot, SlotRecord, SlotSet, SlotTime};
 
@@ -87,78 +85,18 @@ impl World {
             Effect::Install { task, epoch, slots } => self.install(node, task, epoch, &slots),
             Effect::Serve { slots } => {
                 for (slot, chosen) in slots {
-                    self.serve(node, slot, chosen.epoch);
+                    self.serve(node, slot, chosen);
                 }
             }
-            Effect::CatchUp { .. } | Effect::Become { .. } | Effect::Follow { .. } => {}
+            Effect::CatchUp { task, from, slots } => {
+                self.catch_up(node, node_of(from), task, &slots);
+            }
+            Effect::Become { task, epoch, slots } => self.begin_become(node, task, epoch, slots),
+            Effect::Follow { slots } => self.follow(node, &slots),
             Effect::Drop { slots } => self.drop_states(node, &slots),
             Effect::Announce { records } => self.announce(node, &records),
             Effect::WakeAt(at) => self.wake_at(node, at),
         }
-    }
-
-    fn send_message(&mut self, node: usize, to: usize, mut message: Message) {
-        match &mut message {
-            Message::Sealed { slots, refused, .. } => {
-                if !refused.is_empty() {
-                    self.coverage.note(("rule", "seal refused"));
-                }
-                let ignored = self.mutated(Mutation::AcceptedIgnored);
-                slots
-                    .iter_mut()
-                    .filter(|_| ignored)
-                    .for_each(|it| it.accepted = None);
-            }
-            Message::Accepted { refused, .. } if !refused.is_empty() => {
-                self.coverage.note(("rule", "accept refused"));
-            }
-            Message::Accept { ballot, slots } if self.mutated(Mutation::ServeOnOwnAcceptance) => {
-                let own = slots.iter().filter(|it| it.proposed.owner == node_id(node));
-                let own: Vec<Slot> = own.map(|it| it.slot).collect();
-                let ballot = *ballot;
-                for slot in own {
-                    self.serve(node, slot, ballot);
-                }
-            }
-            _ => {}
-        }
-        if let Some(step) = hand_off_step(&message)
-            && self.may_be_cut_off(node, to, step)
-        {
-            return;
-        }
-        self.send(node, to, Wire::Ownership(message));
-    }
-
-    /// A hand-off is cut just when it says something: the network fails for a while, or one of the
-    /// two does.
-    fn may_be_cut_off(&mut self, node: usize, to: usize, step: &'static str) -> bool {
-        if self.calm || self.random.below(1_000_000) >= self.options.crash_ppm * 25 {
-            return false;
-        }
-        self.coverage.note(("hand-off cut at", step));
-        self.say(|| format!("the hand-off between {node} and {to} is cut at {step}"));
-        let for_ns = self.random.between(100, 4000) * MS;
-        match self.random.below(4) {
-            0 => {
-                self.cut(node, to, for_ns);
-                self.cut(to, node, for_ns);
-            }
-            1 => self.break_link(node, to),
-            2 => self.crash(to, End::Kill),
-            _ => {
-                self.crash(node, End::PowerLoss);
-                return true;
-            }
-        }
-        false
-    }
-
-    /// A message about slots arrives.
-    pub(super) fn received(&mut self, node: usize, peer: usize, message: Message) {
-        self.say(|| format!("node {node} hears from {peer}: {}", brief_message(&message)));
-        let from = node_id(peer);
-        self.step(node, Event::Received { from, message });
     }
 
     fn persist(&mut self, node: usize, task: TaskId, registers: Vec<(Slot, Register)>) {
@@ -218,29 +156,31 @@ impl World {
                 }
                 self.step(node, event);
             }
-            AfterSync::Answers(answers) => {
-                if self.accident(node, ("crash before report", "commit")) {
-                    return;
-                }
-                for (asker, request, answer) in answers {
-                    self.reply(node, asker, request, answer);
-                }
-            }
+            AfterSync::Kept { number } => self.kept(node, number),
+            AfterSync::Frozen { task, slots, all } => self.frozen(node, task, slots, &all),
+            AfterSync::Followed { peer, link, slots } => self.followed(node, peer, link, slots),
+            AfterSync::Through {
+                peer,
+                link,
+                through,
+            } => self.synced_through(node, peer, link, through),
             AfterSync::Nothing => {}
         }
     }
 
     fn freeze(&mut self, node: usize, task: TaskId, slots: &SlotSet) {
         let mut frozen = Vec::new();
+        let ignored = self.mutated(Mutation::OwnerIgnoresItsPromise);
+        let below = self.mutated(Mutation::ReplicateBelowPromise) && !self.calm;
         for slot in slots.iter() {
             let reading = self.reading(node, slot);
-            let ignored = self.mutated(Mutation::OwnerIgnoresItsPromise);
             let Some(held) = self.process(node).and_then(|it| it.held.get_mut(&slot)) else {
                 continue;
             };
             if let Some(reading) = reading {
                 held.state.clock = held.state.clock.max(reading);
             }
+            held.followed &= below;
             let served = !ignored && held.serving.take().is_some();
             if served {
                 self.see(&Fact::Stopped { node, slot });
@@ -257,17 +197,45 @@ impl World {
         let held = frozen
             .iter()
             .filter_map(|slot| process.held.get_key_value(slot));
-        let slots: Vec<(Slot, Position, SlotTime)> = held
+        let reported: Vec<(Slot, Position, SlotTime)> = held
             .map(|(&slot, it)| (slot, it.state.at, it.state.clock))
             .collect();
-        let event = Event::Frozen { task, slots };
-        self.sync(node, AfterSync::Report(event, Vec::new()));
+        let after = AfterSync::Frozen {
+            task,
+            slots: reported,
+            all: slots.clone(),
+        };
+        self.sync(node, after);
+    }
+
+    /// What was granted in frozen slots is synced, and has gone to the replicas.
+    fn frozen(
+        &mut self,
+        node: usize,
+        task: TaskId,
+        slots: Vec<(Slot, Position, SlotTime)>,
+        all: &SlotSet,
+    ) {
+        if !self.mutated(Mutation::OwnerIgnoresItsPromise) {
+            self.stop_replicating(node, all);
+        }
+        if self.calm || !self.mutated(Mutation::ReplicateBelowPromise) {
+            self.stop_following(node, all);
+        }
+        self.tell_deaf(node, all);
+        if !self.accident(node, ("crash before report", "freeze")) {
+            self.step(node, Event::Frozen { task, slots });
+        }
     }
 
     fn announce(&mut self, node: usize, records: &[SlotRecord]) {
         for it in records {
             let (slot, chosen) = (it.slot, &it.chosen);
             self.see(&Fact::Chosen { slot, chosen });
+            let newest = self.newest.entry(slot).or_insert(*chosen);
+            if newest.version < chosen.version {
+                *newest = *chosen;
+            }
             if let Some(process) = self.process(node) {
                 process.records.insert(slot, it.chosen);
             }
@@ -318,22 +286,6 @@ const fn name(effect: &Effect) -> &'static str {
         Effect::Drop { .. } => "drop",
         Effect::Announce { .. } => "announce",
         Effect::WakeAt(_) => "wake",
-    }
-}
-
-/// The step of a hand-off that a message belongs to.
-const fn hand_off_step(message: &Message) -> Option<&'static str> {
-    match message {
-        Message::Seal { .. } => Some("seal"),
-        Message::Sealed { .. } => Some("sealed"),
-        Message::Accept { .. } => Some("accept"),
-        Message::Accepted { .. } => Some("accepted"),
-        Message::Become { .. } => Some("become"),
-        Message::Became { .. } => Some("became"),
-        Message::Digest { .. }
-        | Message::Chosen { .. }
-        | Message::AskHeard { .. }
-        | Message::Heard { .. } => None,
     }
 }
 

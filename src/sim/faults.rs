@@ -1,13 +1,14 @@
 //! What goes wrong, and what operators do; and how nodes learn who should hold what.
 
-use super::judge::Fact;
+use super::disk::Disk;
 use super::lives::End;
-use super::machine::node_id;
+use super::machine::{node_id, node_of};
+use super::mutations::Mutation;
 use super::queue::{Happening, NodeEvent};
 use super::random::mix;
 use super::world::{MS, World};
 use crate::ownership::event::Event;
-use crate::types::{Replicas, SLOT_COUNT, Slot};
+use crate::types::{NodeId, Replicas, SLOT_COUNT, Slot};
 
 /// Everything that can go wrong or be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,10 +27,12 @@ enum Fault {
     Policies,
     Remove,
     Mislead,
+    Resize,
+    ResetLink,
 }
 
 /// In the order of the bits of [`super::options::Options`].
-const FAULTS: [Fault; 14] = [
+const FAULTS: [Fault; 16] = [
     Fault::Kill,
     Fault::LosePower,
     Fault::FailSync,
@@ -44,6 +47,8 @@ const FAULTS: [Fault; 14] = [
     Fault::Policies,
     Fault::Remove,
     Fault::Mislead,
+    Fault::Resize,
+    Fault::ResetLink,
 ];
 
 /// The place of [`Fault::Reweigh`]: without hand-offs there is little that can go wrong.
@@ -125,6 +130,8 @@ impl World {
             Fault::Policies => self.apply_policies(node),
             Fault::Remove => self.remove(node),
             Fault::Mislead => self.mislead(node, other),
+            Fault::Resize => self.resize(),
+            Fault::ResetLink => self.reset_link(node, other),
         }
     }
 
@@ -189,6 +196,51 @@ impl World {
         self.plan_node(node, after_ns, event);
     }
 
+    /// An operator wants another number of replicas; nodes learn of it one by one.
+    fn resize(&mut self) {
+        if !self.options.resized {
+            return;
+        }
+        self.coverage.note(("operator", "other number of replicas"));
+        self.replicas = if self.replicas == 1 { 3 } else { 1 };
+        let replicas = self.replicas;
+        for node in 0..self.machines.len() {
+            let after_ns = self.random.below(500 * MS);
+            self.plan_node(node, after_ns, NodeEvent::Wanted { replicas });
+        }
+    }
+
+    /// The number of replicas becomes known to a node.
+    pub(super) fn wanted(&mut self, node: usize, replicas: usize) {
+        let newest = self.replicas;
+        if let Some(process) = self.process(node)
+            && newest == replicas
+        {
+            process.replicas = replicas;
+            self.retarget_soon(node);
+        }
+    }
+
+    /// Whether the slots that a node is one of several replicas of are whole at all others, which run.
+    fn is_spare(&self, node: usize) -> bool {
+        let id = node_id(node);
+        let shared = self
+            .newest
+            .iter()
+            .filter(|(_, it)| it.replicas.contains(id));
+        let shared = shared.filter(|(_, it)| it.replicas.majority() > 1);
+        shared.into_iter().all(|(&slot, it)| {
+            let mut others = it.replicas.as_slice().iter().filter(|it| **it != id);
+            others.all(|other| {
+                let process = self.machines[node_of(*other)].process.as_ref();
+                process.is_some_and(|it| {
+                    let register = it.ownership.register(slot);
+                    register.complete && it.held.contains_key(&slot)
+                })
+            })
+        })
+    }
+
     fn apply_policies(&mut self, node: usize) {
         if self.version >= self.options.policies.newest() {
             return;
@@ -210,8 +262,21 @@ impl World {
         let all = self.options.slots.len();
         let heard = |it: usize| self.machines[it].known().is_some_and(|it| it.len() == all);
         let heard = (0..self.machines.len()).filter(|&it| it != node).all(heard);
-        if others.count() < 2 || !heard || self.machines.iter().any(|it| it.removed) {
+        let again = self.machines.iter().any(|it| it.removed);
+        if others.count() < 2 || !heard || again || !self.is_spare(node) {
             return;
+        }
+        if self.mutated(Mutation::WipedDiskUnderOldId) {
+            self.crash(node, End::PowerLoss);
+            self.machines[node].disk = Disk::default();
+            return;
+        }
+        let shared = self
+            .newest
+            .values()
+            .any(|it| it.replicas.majority() > 1 && it.replicas.contains(node_id(node)));
+        if shared {
+            self.coverage.note(("fault", "loss of a replica for good"));
         }
         self.coverage.note(("operator", "removal by force"));
         self.crash(node, End::PowerLoss);
@@ -227,18 +292,9 @@ impl World {
         self.plan(500 * MS, Happening::Vouch { gone });
         let left = (0..self.machines.len()).filter(|&it| it != gone);
         let left: Vec<usize> = left.collect();
-        let slots = self.options.slots.clone();
         let known: Option<Vec<_>> = left.iter().map(|&it| self.machines[it].known()).collect();
-        let Some(known) = known.filter(|it| it.windows(2).all(|pair| pair[0] == pair[1])) else {
+        if known.is_none_or(|it| !it.windows(2).all(|pair| pair[0] == pair[1])) {
             return;
-        };
-        let orphaned = |slot: &Slot| {
-            let record = known.first().and_then(|it| it.get(slot));
-            record.is_some_and(|it| it.owner == node_id(gone))
-        };
-        let orphaned: Vec<Slot> = slots.into_iter().filter(orphaned).collect();
-        for slot in orphaned {
-            self.see(&Fact::Vouched { slot });
         }
         let gone = node_id(gone);
         if let Some(&told) = left.first() {
@@ -287,22 +343,28 @@ impl World {
         let weights: Vec<u64> = known.map(|(&it, here)| if here { it } else { 0 }).collect();
         let mut targets = vec![Replicas::default(); usize::from(SLOT_COUNT)];
         for slot in slots {
-            if let Some(target) = target(slot, &weights) {
-                targets[slot.index()] = Replicas::one(node_id(target));
-            }
+            targets[slot.index()] = self::targets(slot, &weights, process.replicas);
         }
         self.step(node, Event::Retargeted { targets, reachable });
     }
 }
 
-/// Who should own a slot: the node with the best of as many draws as it has weight, so that a
+/// Who should hold a slot, its owner first: the nodes with the best of as many draws as it has weight, so that a
 /// change of one weight moves only that node's slots.
-pub(super) fn target(slot: Slot, weights: &[u64]) -> Option<usize> {
+pub(super) fn targets(slot: Slot, weights: &[u64], replicas: usize) -> Replicas {
     let draw = |node: usize, n: u64| {
         let node = u64::try_from(node).unwrap_or(0);
         mix(u64::from(slot.number()) << 32 | node << 16 | n)
     };
     let best = |node: usize| (0..weights[node]).map(|n| draw(node, n)).max();
     let candidates = (0..weights.len()).filter_map(|node| Some((best(node)?, node)));
-    candidates.max().map(|(_, node)| node)
+    let mut candidates: Vec<(u64, usize)> = candidates.collect();
+    candidates.sort_unstable_by(|a, b| b.cmp(a));
+    let count = if candidates.len() < 3 { 1 } else { replicas };
+    let nodes: Vec<NodeId> = candidates
+        .iter()
+        .take(count)
+        .map(|it| node_id(it.1))
+        .collect();
+    Replicas::of(&nodes)
 }

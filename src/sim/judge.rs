@@ -30,12 +30,19 @@ pub(super) enum Fact<'a> {
         life: u64,
         slot: Slot,
         epoch: Epoch,
+        /// It is the only replica.
+        alone: bool,
         state: &'a SlotState,
     },
     /// It has ended, by itself or with its process.
     Stopped { node: usize, slot: Slot },
-    /// A state with its position: committed, found after a start, or installed.
-    Held { slot: Slot, state: &'a SlotState },
+    /// A state with its position: committed, taken in, found after a start, or installed. Where
+    /// `all`, nothing that was acknowledged up to its epoch may be missing.
+    Held {
+        slot: Slot,
+        state: &'a SlotState,
+        all: bool,
+    },
     /// A register that is durable, or was found after a start.
     Registered {
         node: usize,

@@ -35,7 +35,7 @@ struct Link {
     /// What a cut holds back, from each end.
     held: [Vec<(u64, Wire)>; 2],
     /// When the last message from each end arrives.
-    arrives_ns: [u64; 2],
+    arrives_ns: [[u64; 3]; 2],
     connecting: bool,
 }
 
@@ -106,7 +106,7 @@ impl World {
         if reordered && late && !self.calm {
             delay_ns += self.random.below(800 * MS);
         }
-        let way = end(from, to);
+        let (way, stream) = (end(from, to), wire.stream());
         let now = self.now;
         let link = self.links.link(from, to);
         if link.broken {
@@ -120,8 +120,8 @@ impl World {
         }
         let mut at_ns = now + delay_ns;
         if !reordered {
-            at_ns = at_ns.max(link.arrives_ns[way] + 1);
-            link.arrives_ns[way] = at_ns;
+            at_ns = at_ns.max(link.arrives_ns[way][stream] + 1);
+            link.arrives_ns[way][stream] = at_ns;
         }
         let event = NodeEvent::Delivered {
             peer: from,
@@ -261,7 +261,7 @@ impl World {
         link.newest = connection;
         link.broken = false;
         link.held = Default::default();
-        link.arrives_ns = [self.now; 2];
+        link.arrives_ns = [[self.now; 3]; 2];
         for (node, peer) in [(a, b), (b, a)] {
             let after_ns = self.random.between(1, 20 * MS);
             self.plan_node(node, after_ns, NodeEvent::Opened { peer, connection });

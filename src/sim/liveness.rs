@@ -1,13 +1,14 @@
 //! The second phase: faults stop, and within a bounded time every slot is served by its target, all
 //! nodes agree on who owns what, and clients get decisions.
 
-use super::faults::target;
-use super::machine::{Process, node_id};
+use super::faults::targets;
+use super::machine::{Process, node_id, node_of};
 use super::queue::Happening;
 use super::world::{MS, World};
+use crate::types::{Replicas, Slot};
 
 /// How long it may take until all is well: several of the longest waits between attempts.
-const SETTLED_WITHIN_NS: u64 = 30_000 * MS;
+const SETTLED_WITHIN_NS: u64 = 40_000 * MS;
 /// Decisions in a row that every client must get.
 const DECISIONS: u64 = 5;
 
@@ -75,7 +76,8 @@ impl World {
             }
         }
         let wrong = self.options.slots.iter().find_map(|&slot| {
-            let target = target(slot, &self.weights)?;
+            let wanted = targets(slot, &self.weights, self.replicas);
+            let target = node_of(*wanted.as_slice().first()?);
             let process = self.machines[target].process.as_ref()?;
             let held = process.held.get(&slot);
             if held.is_none_or(|it| it.serving.is_none()) {
@@ -84,6 +86,9 @@ impl World {
                     "slot {slot} is not served by its target, node {target}, to which it is \
                      {standing:?}"
                 ));
+            }
+            if let Some(wrong) = self.is_not_replicated(slot, wanted, process) {
+                return Some(wrong);
             }
             let owner = Some(node_id(target));
             let known = |it: &Process| it.records.get(&slot).map(|record| record.owner);
@@ -100,5 +105,24 @@ impl World {
             let unheard = self.clients.iter().position(|it| it.decided < DECISIONS)?;
             Some(format!("client {unheard} gets no decisions"))
         })
+    }
+
+    /// Whether a slot lacks replicas that follow.
+    fn is_not_replicated(&self, slot: Slot, wanted: Replicas, owner: &Process) -> Option<String> {
+        let chosen = owner.records.get(&slot)?;
+        let (held, should) = (chosen.replicas.as_slice(), wanted.as_slice());
+        let same = held.len() == should.len() && held.iter().all(|it| should.contains(it));
+        if !same {
+            return Some(format!("slot {slot} is on {held:?}, not on {should:?}"));
+        }
+        let in_sync = owner.ownership.replicas(slot).in_sync;
+        let late = held
+            .iter()
+            .find(|it| **it != chosen.owner && !in_sync.contains(it))?;
+        let late_process = self.machines[node_of(*late)].process.as_ref();
+        let standing = late_process.map(|it| it.ownership.replicas(slot));
+        Some(format!(
+            "node {late} does not follow slot {slot}: {standing:?}"
+        ))
     }
 }

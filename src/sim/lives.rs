@@ -13,6 +13,7 @@ use super::world::{MS, World};
 use crate::limiter::policy::Durability;
 use crate::membership::swim::SwimEvent;
 use crate::ownership::event::Event;
+use crate::types::Configuration;
 
 /// How a process ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +29,12 @@ pub(super) enum End {
 impl World {
     /// A process ends, and starts again after a while.
     pub(super) fn crash(&mut self, node: usize, end: End) {
+        // who may hold the last whole state of a slot is spared what nobody could repair
+        let end = if end == End::PowerLoss && self.is_fragile() {
+            End::Kill
+        } else {
+            end
+        };
         let Some(process) = self.machines[node].process.take() else {
             return;
         };
@@ -126,6 +133,7 @@ impl World {
         }
         match event {
             NodeEvent::Tick => {
+                self.tell_heard(node);
                 self.step(node, Event::Tick);
                 self.plan_node(node, 100 * MS, NodeEvent::Tick);
             }
@@ -161,7 +169,52 @@ impl World {
             } => self.weighed(node, weighed, weight),
             NodeEvent::Applied { version } => self.applied(node, version),
             NodeEvent::Vouched { gone } => self.step(node, Event::Vouched { gone }),
+            other => self.replicates(node, other),
         }
+    }
+
+    /// The same, of what concerns replicas.
+    fn replicates(&mut self, node: usize, event: NodeEvent) {
+        match event {
+            NodeEvent::Wanted { replicas } => self.wanted(node, replicas),
+            NodeEvent::Dial { peer, connection } => self.dial(node, peer, connection),
+            NodeEvent::Clocks { peer, link } => self.tell_clocks(node, peer, link),
+            NodeEvent::Track => self.track(node),
+            NodeEvent::Told(event) => self.step(node, event),
+            NodeEvent::Become => {
+                if let Some(process) = self.process(node) {
+                    process.looking = false;
+                }
+                self.go_on_becoming(node);
+            }
+            NodeEvent::CopyEnds {
+                peer,
+                connection,
+                task,
+                copies,
+            } => self.copy_ends(node, (peer, connection), task, copies),
+            _ => {}
+        }
+    }
+
+    /// Who was heard of since the last tick.
+    fn tell_heard(&mut self, node: usize) {
+        let heard = self.process(node).map(|it| std::mem::take(&mut it.heard));
+        let heard = heard.filter(|it| !it.is_empty());
+        if let Some(heard) = heard {
+            let peers = heard.into_iter().map(node_id).collect();
+            self.step(node, Event::Heard { peers });
+        }
+    }
+
+    /// Whether a replica is gone for good, and the others hold what nobody else has.
+    fn is_fragile(&self) -> bool {
+        let gone = (0..self.machines.len()).filter(|&it| self.machines[it].removed);
+        gone.map(node_id).any(|gone| {
+            let several = |it: &Configuration| it.replicas.majority() > 1;
+            let mut newest = self.newest.values();
+            newest.any(|it| several(it) && it.replicas.contains(gone))
+        })
     }
 
     fn opened(&mut self, node: usize, peer: usize, connection: u64) {
@@ -174,6 +227,10 @@ impl World {
         self.open_end(node, peer, connection);
         self.meet(node, peer);
         let peer_id = node_id(peer);
+        if let Some(process) = self.process(node) {
+            process.heard.insert(peer);
+        }
+        self.dial_soon(node, peer, connection);
         self.step(node, Event::Connected { peer: peer_id });
         self.retarget_soon(node);
     }
@@ -186,6 +243,11 @@ impl World {
             return;
         };
         process.copies.retain(|(to, _), _| *to != peer);
+        process.visits.remove(&peer);
+        for known in process.became.values_mut() {
+            known.1.retain(|it| *it != node_id(peer));
+        }
+        self.unlink(node, peer);
         self.step(
             node,
             Event::Lost {
@@ -205,6 +267,9 @@ impl World {
             Belongs::Newer => self.opened(node, peer, connection),
             Belongs::Elsewhere => return self.arrived_too_late(node, &wire),
         }
+        if let Some(process) = self.process(node) {
+            process.heard.insert(peer);
+        }
         match wire {
             Wire::Ownership(message) => self.received(node, peer, message),
             Wire::Datagram(bytes) => {
@@ -223,6 +288,10 @@ impl World {
             Wire::Copied { task, states } => self.copied(node, peer, task, states),
             Wire::RestAsked { task, slots } => self.rest_asked(node, peer, task, &slots),
             Wire::Rest { task, rests } => self.rest_came(node, peer, task, rests),
+            Wire::CatchUpAsked { task, slots } => self.catch_up_asked(node, peer, task, &slots),
+            Wire::CaughtUp { task, slots } => self.caught_up(node, peer, task, slots),
+            Wire::FromOwner { link, said } => self.owner_said(node, peer, link, said),
+            Wire::FromReplica { link, said } => self.replica_said(node, peer, link, said),
         }
     }
 }

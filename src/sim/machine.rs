@@ -1,10 +1,11 @@
 //! A machine and the process on it: everything that a crash, a pause or a power loss takes or
 //! leaves.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::clocks::Clocks;
 use super::disk::Disk;
+use super::following::Visit;
 use super::judge::GrantId;
 use super::queue::NodeEvent;
 use super::state::{KEYS_PER_SLOT, SlotState};
@@ -13,7 +14,8 @@ use crate::limiter::SlotClock;
 use crate::membership::swim::Swim;
 use crate::ownership::Ownership;
 use crate::ownership::event::{Effect, TaskId};
-use crate::types::{Configuration, Epoch, MonoTime, NodeId, Slot};
+use crate::replication::{Parts, Tracker};
+use crate::types::{Configuration, Epoch, MonoTime, NodeId, Position, Slot, SlotSet, SlotTime};
 
 /// The id of the `n`th node.
 pub(super) fn node_id(n: usize) -> NodeId {
@@ -80,7 +82,28 @@ pub(super) struct Process {
     /// Who owns each slot, as announced.
     pub(super) records: BTreeMap<Slot, Configuration>,
     /// Answers to what the next commit holds.
-    pub(super) uncommitted: Vec<(Asker, u64, Answer)>,
+    pub(super) uncommitted: Vec<Waiting>,
+    /// Answers whose commits are not kept, here and elsewhere.
+    pub(super) waiting: Vec<Waiting>,
+    /// Commits so far, and up to which they are kept here.
+    pub(super) commits: u64,
+    pub(super) kept: u64,
+    /// Who has what.
+    pub(super) tracker: Tracker,
+    pub(super) parts: Parts,
+    /// The link to each peer.
+    pub(super) links: BTreeMap<usize, u64>,
+    /// The link from each peer.
+    pub(super) visits: BTreeMap<usize, Visit>,
+    /// Whose states became a reign of this node before it was chosen.
+    pub(super) became: BTreeMap<Slot, (Epoch, Vec<NodeId>)>,
+    pub(super) becoming: Vec<Becoming>,
+    /// It is looked for them soon.
+    pub(super) looking: bool,
+    /// Who was heard of since the last tick.
+    pub(super) heard: BTreeSet<usize>,
+    /// How many replicas the operator wants, as far as it is known here.
+    pub(super) replicas: usize,
     pub(super) committing: bool,
     /// States that were pre-copied or fetched, and on which connection.
     pub(super) staged: BTreeMap<Slot, Staged>,
@@ -110,6 +133,12 @@ pub(super) struct Held {
     pub(super) state: SlotState,
     pub(super) serving: Option<Serving>,
     pub(super) dirty: bool,
+    /// Keys that have changed since the last commit.
+    pub(super) changed: [bool; KEYS_PER_SLOT],
+    /// It takes in what its owner commits.
+    pub(super) followed: bool,
+    /// It is served with other replicas.
+    pub(super) has_others: bool,
     /// Grants since the last commit.
     pub(super) fresh: Vec<GrantId>,
 }
@@ -130,6 +159,9 @@ impl Held {
             state,
             serving: None,
             dirty: false,
+            changed: [false; KEYS_PER_SLOT],
+            followed: false,
+            has_others: false,
             fresh: Vec::new(),
         }
     }
@@ -150,6 +182,37 @@ pub(super) struct Staged {
 pub(super) struct Transfer {
     pub(super) from: usize,
     pub(super) connection: u64,
-    /// It is the rest of a sealed state, with the slot times to expect.
-    pub(super) rest: bool,
+    pub(super) kind: Kind,
+}
+
+/// What is transferred.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// A copy while the owner serves.
+    PreCopy,
+    /// The rest of a sealed state.
+    Rest,
+    /// A copy for a replica.
+    CatchUp,
+}
+
+/// An answer that waits until its commit is kept.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    pub(super) ticket: u64,
+    pub(super) slot: Slot,
+    pub(super) asker: Asker,
+    pub(super) request: u64,
+    pub(super) answer: Answer,
+}
+
+/// States on their way to be those of another epoch.
+#[derive(Debug)]
+pub(super) struct Becoming {
+    pub(super) task: TaskId,
+    pub(super) epoch: Epoch,
+    /// Those that are not there yet.
+    pub(super) waiting: Vec<(Slot, Position, SlotTime)>,
+    pub(super) became: SlotSet,
+    pub(super) until_ns: u64,
 }

@@ -3,9 +3,9 @@
 //!
 //! A run has two phases. In the first, faults happen and nothing may be granted that must not be
 //! ([`invariants`]); in the second, faults have stopped and everything must become available again.
-//! What is real: [`crate::ownership`], the SWIM of [`crate::membership`], the window
+//! What is real: [`crate::ownership`], [`crate::replication`], the SWIM of [`crate::membership`], the window
 //! and key states and slot clocks of [`crate::limiter`]. What is modelled after the node: commits
-//! and their durability, transfers of states, proxies, clients with their denial cache, the weights
+//! and their durability, links to replicas, transfers of states, proxies, clients with their denial cache, the weights
 //! of nodes and what targets follow from them.
 //!
 //! - [`world`]: the world and its loop; [`options`] what a run is like.
@@ -14,18 +14,23 @@
 
 mod clients;
 mod clocks;
+mod copies;
 mod coverage;
 mod disk;
 mod effects;
 mod faults;
+mod following;
+mod follows;
 mod installs;
 mod invariants;
 mod judge;
 mod ledger;
+mod linked;
 mod links;
 mod liveness;
 mod lives;
 mod machine;
+mod messages;
 mod mutations;
 mod options;
 mod queue;

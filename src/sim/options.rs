@@ -11,6 +11,9 @@ use crate::types::Slot;
 /// Slots that carry keys: neighbours, ends, and borders of the words of a bitmap.
 const SLOTS: [u16; 8] = [0, 1, 63, 64, 700, 2047, 2048, 4095];
 
+/// Replicas of each slot, where there are several.
+const REPLICAS: usize = 3;
+
 /// Versions of the policy set in a run.
 const VERSIONS: usize = 5;
 
@@ -21,6 +24,9 @@ pub(super) struct Options {
     pub(super) nodes: usize,
     /// Nodes that are members from the start.
     pub(super) founders: usize,
+    /// How many replicas operators want at first, and whether they change that.
+    pub(super) replicas: usize,
+    pub(super) resized: bool,
     pub(super) clients: usize,
     pub(super) slots: Vec<Slot>,
     pub(super) policies: Policies,
@@ -59,7 +65,18 @@ impl Options {
             let place = random.place(slots.len());
             slots.remove(place);
         }
-        let founders = 1 + random.place(nodes);
+        let wanted = random.below(100);
+        let replicas = if wanted < 35 || nodes < REPLICAS {
+            1
+        } else {
+            REPLICAS
+        };
+        let least = if replicas > 1 && random.permille(800) {
+            REPLICAS
+        } else {
+            1
+        };
+        let founders = least + random.place(nodes + 1 - least);
         let durability = if random.permille(650) {
             Durability::Process
         } else {
@@ -74,6 +91,8 @@ impl Options {
             seed,
             nodes,
             founders,
+            replicas,
+            resized: (25..45).contains(&wanted),
             clients: 2 + random.place(4),
             slots,
             policies: policies(&mut random),
@@ -97,6 +116,19 @@ impl Options {
         }
     }
 
+    /// With so many replicas of each slot.
+    #[must_use]
+    pub(super) fn with_replicas(mut self, replicas: Option<usize>) -> Self {
+        if let Some(replicas) = replicas {
+            self.replicas = replicas;
+            self.resized = false;
+            if replicas > 1 {
+                self.founders = self.founders.max(REPLICAS.min(self.nodes));
+            }
+        }
+        self
+    }
+
     /// Makes what a mutation takes away matter: some protections count only in some runs.
     #[must_use]
     pub(super) fn directed_at(mut self, mutation: Option<Mutation>) -> Self {
@@ -112,11 +144,50 @@ impl Options {
                 self.proxied_permille = 900;
                 self.delay_us = self.delay_us.max(20_000);
             }
+            Some(mutation) if mutation.needs_replicas() => {
+                return self
+                    .with_replicas(Some(REPLICAS))
+                    .directed_further(mutation);
+            }
+            Some(mutation) if mutation.needs_one_replica() => {
+                return self.with_replicas(Some(1));
+            }
+            _ => {}
+        }
+        self
+    }
+
+    /// The same for what matters only with several replicas: what takes them over or cuts them off,
+    /// and not so much of all else that nothing is granted.
+    fn directed_further(mut self, mutation: Mutation) -> Self {
+        self.clients = 5;
+        self.think_ms = 15;
+        self.slots.truncate(3);
+        self.fault_every_ms = 500;
+        self.crash_ppm = 500;
+        self.steadfast = true;
+        self.rough = false;
+        self.faults = TAKEOVERS;
+        match mutation {
+            Mutation::IncompleteTrusted
+            | Mutation::OneCompleteOfTwo
+            | Mutation::RepairWithoutIncarnation => {
+                self.durability = Durability::Process;
+                self.faults |= LOSE_POWER;
+            }
+            Mutation::AnswerBeforeMajority => self.durability = Durability::Process,
+            Mutation::AcceptedFollowed => self.crash_ppm = 6000,
             _ => {}
         }
         self
     }
 }
+
+/// Bits of the faults that make replicas take over: nodes die, stand still or are cut off, links
+/// break, weights change.
+const TAKEOVERS: u64 = 0b1000_0001_0111_1001;
+/// Bit of the loss of power.
+const LOSE_POWER: u64 = 0b10;
 
 /// The versions of the policy set: a tight limit, one of wide buckets, and two limits together.
 fn policies(random: &mut Random) -> Policies {
@@ -149,13 +220,15 @@ impl fmt::Display for Options {
         let slots: Vec<u16> = self.slots.iter().map(|slot| slot.number()).collect();
         write!(
             f,
-            "seed {}: {} nodes of which {} found the cluster, {} clients, slots {slots:?}, mode {}, \
+            "seed {}: {} nodes of which {} found the cluster, {}{} replicas, {} clients, slots {slots:?}, mode {}, \
              {} after a power loss, {} who is out of sight, {} network with delays to {} us, {} s of faults every {} ms \
              ({:x}), {} crashes a million steps, clients lose {} per mille and know better in {} \
              per mille",
             self.seed,
             self.nodes,
             self.founders,
+            self.replicas,
+            if self.resized { " or other" } else { "" },
             self.clients,
             self.durability.as_str(),
             if self.quarantine {
@@ -172,7 +245,7 @@ impl fmt::Display for Options {
             self.delay_us,
             self.safety_ns / 1_000_000_000,
             self.fault_every_ms,
-            self.faults & 0x3fff,
+            self.faults & 0xffff,
             self.crash_ppm,
             self.client_loss_permille,
             self.proxied_permille,

@@ -4,10 +4,10 @@ use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 
 use super::state::SlotState;
-use super::wire::{Answer, Ask, Asker, Wire};
-use crate::ownership::event::Event;
+use super::wire::{Answer, Ask, Asker, CaughtUp, Wire};
+use crate::ownership::event::{Event, TaskId};
 use crate::ownership::record::Register;
-use crate::types::{MonoTime, NodeId, Slot};
+use crate::types::{MonoTime, NodeId, Position, Slot, SlotSet, SlotTime};
 
 /// Something that is going to happen.
 #[derive(Debug)]
@@ -103,6 +103,25 @@ pub(super) enum NodeEvent {
     Applied { version: usize },
     /// An operator vouches that a node is gone.
     Vouched { gone: NodeId },
+    /// The operator's number of replicas becomes known.
+    Wanted { replicas: usize },
+    /// The owner's end of a link is made.
+    Dial { peer: usize, connection: u64 },
+    /// It tells what the clocks show.
+    Clocks { peer: usize, link: u64 },
+    /// Time passes for the tracker.
+    Track,
+    /// The ownership hears something from another thread.
+    Told(Event),
+    /// It is looked for states that wait for commits.
+    Become,
+    /// The last of a copy for a replica is read.
+    CopyEnds {
+        peer: usize,
+        connection: u64,
+        task: TaskId,
+        copies: Vec<CaughtUp>,
+    },
 }
 
 /// What waits for a sync.
@@ -111,8 +130,26 @@ pub(super) enum NodeEvent {
 pub(super) enum AfterSync {
     /// An event for the state machine, and registers that are durable by now.
     Report(Event, Vec<(Slot, Register)>),
-    /// Answers.
-    Answers(Vec<(Asker, u64, Answer)>),
+    /// Answers to all up to a commit.
+    Kept { number: u64 },
+    /// A freeze; links learn of it first.
+    Frozen {
+        task: TaskId,
+        slots: Vec<(Slot, Position, SlotTime)>,
+        all: SlotSet,
+    },
+    /// Slots that follow.
+    Followed {
+        peer: usize,
+        link: u64,
+        slots: Vec<(Slot, Position)>,
+    },
+    /// Commits of an owner.
+    Through {
+        peer: usize,
+        link: u64,
+        through: u64,
+    },
     /// Nobody.
     Nothing,
 }

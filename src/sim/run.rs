@@ -15,6 +15,7 @@ pub struct Plan {
     seed: u64,
     nodes: usize,
     harsh: bool,
+    replicas: Option<usize>,
     mutation: Option<Mutation>,
 }
 
@@ -44,6 +45,7 @@ impl Plan {
             seed,
             nodes,
             harsh: false,
+            replicas: None,
             mutation: None,
         }
     }
@@ -55,6 +57,12 @@ impl Plan {
             harsh: true,
             ..self
         }
+    }
+
+    /// The same with so many replicas of each slot, 1 or 3; else the seed says how many.
+    #[must_use]
+    pub const fn replicas(self, replicas: Option<usize>) -> Self {
+        Self { replicas, ..self }
     }
 
     /// The same with the protection of this name switched off; `None` if there is none.
@@ -105,6 +113,9 @@ impl Plan {
         if self.harsh {
             command.push_str(" --harsh");
         }
+        if let Some(replicas) = self.replicas {
+            command.push_str(&format!(" --replicas {replicas}"));
+        }
         if let Some(mutation) = self.mutation {
             let name = MUTATIONS.iter().find(|it| it.mutation == mutation);
             command.push_str(" --mutation ");
@@ -115,7 +126,9 @@ impl Plan {
 
     fn outcome(self, traced: bool) -> (Outcome, Vec<String>) {
         let options = Options::draw(self.seed, self.nodes.max(2), self.harsh);
-        let options = options.directed_at(self.mutation);
+        let options = options
+            .with_replicas(self.replicas)
+            .directed_at(self.mutation);
         let described = options.to_string();
         let safety_ns = options.safety_ns;
         let mut world = World::new(options, self.mutation, traced);

@@ -1,16 +1,14 @@
 //! Checks and refunds at a node: decided by the real key states where it serves, passed on or sent
 //! away where another does, and answered when the commit is kept as the run's durability says.
 
-use super::disk::Write;
 use super::judge::{Decided, Fact};
-use super::machine::node_of;
+use super::machine::{Waiting, node_of};
 use super::mutations::Mutation;
-use super::queue::{AfterSync, Happening, NodeEvent};
+use super::queue::{Happening, NodeEvent};
 use super::wire::{Answer, Ask, Asker, What, Wire};
 use super::world::{MS, World};
-use crate::limiter::policy::Durability;
 use crate::limiter::real_ms;
-use crate::types::{Grant, SlotTime};
+use crate::types::{Grant, Slot, SlotTime};
 
 /// How often a request looks again whether its slot is served.
 const TRIES: u8 = 5;
@@ -95,6 +93,7 @@ impl World {
         let key = ask.key;
         let limits = self.options.policies.limits(version, key).clone();
         let id = self.judge.next_grant();
+        let lacking = self.lacks_majority(node, key.slot);
         let Some(held) = self.process(node).and_then(|it| it.held.get_mut(&key.slot)) else {
             return;
         };
@@ -109,9 +108,15 @@ impl World {
             self.reply(node, from.0, from.1, denied);
             return;
         }
+        if lacking {
+            self.coverage.note(("rule", "no grant without a majority"));
+            self.reply(node, from.0, from.1, Answer::Unavailable);
+            return;
+        }
         if held.state.keys[key.n].check(&limits, cost, now).is_err() {
             return;
         }
+        held.changed[key.n] = true;
         held.state.clock = held.state.clock.max(now);
         held.dirty = true;
         held.fresh.push(id);
@@ -124,7 +129,7 @@ impl World {
         }));
         self.note_change(node, ask);
         let grant = Grant { at: now, cost };
-        self.answer_after_commit(node, from, Answer::Granted { id, grant });
+        self.answer_after_commit(node, from, key.slot, Answer::Granted { id, grant });
     }
 
     fn refund(&mut self, node: usize, ask: Ask, grant: Grant, now: SlotTime) {
@@ -139,15 +144,22 @@ impl World {
         held.state.keys[ask.key.n].refund(&limits, grant, now);
         held.state.clock = held.state.clock.max(now);
         held.dirty = true;
+        held.changed[ask.key.n] = true;
         self.commit_soon(node);
         self.note_change(node, ask);
     }
 
-    fn answer_after_commit(&mut self, node: usize, from: (Asker, u64), answer: Answer) {
+    fn answer_after_commit(&mut self, node: usize, from: (Asker, u64), slot: Slot, answer: Answer) {
         if self.mutated(Mutation::AnswerBeforeWrite) {
             self.reply(node, from.0, from.1, answer);
         } else if let Some(process) = self.process(node) {
-            process.uncommitted.push((from.0, from.1, answer));
+            process.uncommitted.push(Waiting {
+                ticket: process.commits + 1,
+                slot,
+                asker: from.0,
+                request: from.1,
+                answer,
+            });
         }
         self.commit_soon(node);
     }
@@ -170,43 +182,6 @@ impl World {
         let copies = process.copies.iter_mut();
         for (_, changed) in copies.filter(|((_, slot), _)| *slot == ask.key.slot) {
             changed[ask.key.n] = true;
-        }
-    }
-
-    /// Group commit: everything that has changed is written at once.
-    pub(super) fn commit(&mut self, node: usize) {
-        let Some(process) = self.process(node) else {
-            return;
-        };
-        process.committing = false;
-        let answers = std::mem::take(&mut process.uncommitted);
-        let mut slots = Vec::new();
-        let mut grants = Vec::new();
-        for (&slot, held) in process.held.iter_mut().filter(|it| it.1.dirty) {
-            held.dirty = false;
-            held.state.at.n += 1;
-            grants.append(&mut held.fresh);
-            slots.push((slot, held.state.clone()));
-        }
-        if slots.is_empty() || self.accident(node, ("crash before write", "commit")) {
-            return;
-        }
-        for (slot, state) in &slots {
-            let slot = *slot;
-            self.see(&Fact::Held { slot, state });
-        }
-        self.machines[node].disk.write(Write::Commit(slots, grants));
-        if self.accident(node, ("crash before sync", "commit")) {
-            return;
-        }
-        let at_once = self.options.durability != Durability::Fsync
-            || self.mutated(Mutation::AnswerBeforeSync);
-        if !at_once {
-            self.sync(node, AfterSync::Answers(answers));
-            return;
-        }
-        for (asker, request, answer) in answers {
-            self.reply(node, asker, request, answer);
         }
     }
 

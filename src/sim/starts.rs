@@ -1,7 +1,7 @@
 //! A node starts: it reads what is on its disk, resumes its clocks, and runs the procedure on its
 //! own slots (O5).
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::clocks::MAX_ERROR;
 use super::disk::{Image, Write};
@@ -17,7 +17,8 @@ use crate::membership::swim::SwimEvent;
 use crate::ownership::event::Event;
 use crate::ownership::record::Register;
 use crate::ownership::{Ownership, Settings};
-use crate::types::{Slot, SlotTime};
+use crate::replication::{Parts, Tracker};
+use crate::types::{Replicas, Slot, SlotTime};
 
 impl World {
     /// A machine starts its node, if none runs.
@@ -32,15 +33,23 @@ impl World {
         // recovery syncs what it has read, or it could be lost after it was relied upon
         let read = machine.disk.last_write();
         machine.disk.synced(read);
+        let lost_power = std::mem::take(&mut machine.lost_power);
+        if lost_power {
+            self.doubt(node);
+        }
+        let machine = &mut self.machines[node];
         let image = machine.disk.read().clone();
         let clocks = machine.clocks.read(self.now);
-        let states = self.recovered(node, &image, &clocks);
+        let states = self.recovered(node, &image, &clocks, lost_power);
         let registers = self.registers_at_start(node, &image);
         let process = self.new_process(node, &registers, states);
         self.say(|| format!("node {node} starts its life {boots}"));
         self.machines[node].process = Some(process);
         self.plan_node(node, 1, NodeEvent::Tick);
         self.plan_node(node, 0, NodeEvent::Upkeep);
+        self.plan_node(node, 2, NodeEvent::Track);
+        let (replicas, after_ns) = (self.replicas, self.random.below(300 * MS));
+        self.plan_node(node, after_ns, NodeEvent::Wanted { replicas });
         for (weighed, weight) in self.weights.clone().into_iter().enumerate() {
             let after_ns = self.random.below(300 * MS);
             let node_knows = NodeEvent::Weighed {
@@ -64,6 +73,37 @@ impl World {
         if self.mutated(Mutation::EpochResumed) {
             self.resume_epochs(node, &registers);
         }
+    }
+
+    /// R5: what may have lost unsynced state, and others hold too, counts for nothing; that is synced
+    /// first of all.
+    fn doubt(&mut self, node: usize) {
+        if self.mutated(Mutation::IncompleteTrusted) {
+            return;
+        }
+        let image = self.machines[node].disk.read();
+        let shared = |it: &Register| {
+            let accepted = it.accepted.map(|it| it.1);
+            let known = [it.chosen, accepted].into_iter().flatten();
+            known.into_iter().any(|it| it.replicas.as_slice().len() > 1)
+        };
+        let held = image.registers.iter();
+        let held = held.filter(|(slot, it)| image.states.contains_key(slot) && shared(it));
+        let doubted: Vec<(Slot, Register)> = held
+            .map(|(&slot, it)| {
+                let complete = false;
+                (slot, Register { complete, ..*it })
+            })
+            .collect();
+        if doubted.is_empty() {
+            return;
+        }
+        self.coverage
+            .note(("rule", "start with incomplete states (R5)"));
+        self.doubtful.extend(doubted.iter().map(|it| (node, it.0)));
+        let disk = &mut self.machines[node].disk;
+        let write = disk.write(Write::Registers(doubted));
+        disk.synced(write);
     }
 
     fn new_process(
@@ -94,6 +134,18 @@ impl World {
                 .filter_map(|(&slot, it)| Some((slot, it.chosen?)))
                 .collect(),
             uncommitted: Vec::new(),
+            waiting: Vec::new(),
+            commits: 0,
+            kept: 0,
+            tracker: Tracker::new(node_id(node)),
+            parts: Parts::default(),
+            links: BTreeMap::new(),
+            visits: BTreeMap::new(),
+            became: BTreeMap::new(),
+            becoming: Vec::new(),
+            looking: false,
+            heard: BTreeSet::new(),
+            replicas: 1,
             committing: false,
             staged: BTreeMap::new(),
             copies: BTreeMap::new(),
@@ -137,14 +189,18 @@ impl World {
         node: usize,
         image: &Image,
         clocks: &StartClocks,
+        lost_power: bool,
     ) -> BTreeMap<Slot, SlotState> {
-        let quarantined = std::mem::take(&mut self.machines[node].lost_power)
-            && self.options.quarantine
-            && !self.mutated(Mutation::QuarantineForgotten);
+        let quarantined =
+            lost_power && self.options.quarantine && !self.mutated(Mutation::QuarantineForgotten);
         let window_ms = self.options.policies.longest_window_ms();
         let mut states = image.states.clone();
         for (&slot, state) in &mut states {
-            self.judge.see(self.now, &Fact::Held { slot, state });
+            let chosen = image.registers.get(&slot).and_then(|it| it.chosen);
+            let all = chosen.is_some_and(|it| {
+                it.replicas == Replicas::one(node_id(node)) && it.epoch == state.at.epoch
+            });
+            self.judge.see(self.now, &Fact::Held { slot, state, all });
             state.clock = self.resumed(image, slot, state, clocks);
             if quarantined {
                 // one window and one bucket of it
@@ -197,7 +253,7 @@ impl World {
     fn resume_epochs(&mut self, node: usize, registers: &BTreeMap<Slot, Register>) {
         for (&slot, register) in registers {
             if let Some(chosen) = register.chosen.filter(|it| it.owner == node_id(node)) {
-                self.serve(node, slot, chosen.epoch);
+                self.serve(node, slot, chosen);
             }
         }
     }

@@ -22,6 +22,8 @@ pub(super) struct SlotState {
     pub(super) at: Position,
     /// The highest slot time that the state has seen.
     pub(super) clock: SlotTime,
+    /// Some keys may be newer than the position says, until it is this number of the epoch.
+    pub(super) fuzzy_below: Option<u64>,
     /// Nothing is granted before: what is missing may have been granted until now.
     pub(super) quarantined_until: SlotTime,
     pub(super) keys: [KeyState; KEYS_PER_SLOT],

@@ -1,7 +1,7 @@
 //! Copies of states between nodes: a pre-copy while the owner serves, which remembers what changes
 //! from then on; then the rest of what is sealed, compared by position and digest.
 
-use super::machine::{Staged, Transfer};
+use super::machine::{Kind, Staged, Transfer};
 use super::mutations::Mutation;
 use super::state::{KEYS_PER_SLOT, SlotState};
 use super::wire::{Rest, Wire};
@@ -11,7 +11,7 @@ use crate::types::{Position, Slot, SlotSet};
 
 impl World {
     pub(super) fn ask_for_copy(&mut self, node: usize, from: usize, task: TaskId, slots: &SlotSet) {
-        if self.begin_transfer(node, from, task, false) {
+        if self.begin_transfer(node, from, task, Kind::PreCopy) {
             let slots = slots.iter().collect();
             self.send(node, from, Wire::CopyAsked { task, slots });
         }
@@ -36,28 +36,32 @@ impl World {
             .iter()
             .map(|(slot, at)| (*slot, *at, copied(slot)))
             .collect();
-        if self.begin_transfer(node, from, task, true) {
+        if self.begin_transfer(node, from, task, Kind::Rest) {
             self.send(node, from, Wire::RestAsked { task, slots });
         }
     }
 
     /// Notes a transfer; without a connection it ends at once.
-    fn begin_transfer(&mut self, node: usize, from: usize, task: TaskId, rest: bool) -> bool {
+    pub(super) fn begin_transfer(
+        &mut self,
+        node: usize,
+        from: usize,
+        task: TaskId,
+        kind: Kind,
+    ) -> bool {
         let connection = self.links.open(node, from);
-        let slots = SlotSet::EMPTY;
         match (connection, self.process(node)) {
             (Some(connection), Some(process)) => {
                 let transfer = Transfer {
                     from,
                     connection,
-                    rest,
+                    kind,
                 };
                 process.transfers.insert(task, transfer);
                 true
             }
             (None, Some(_)) => {
-                let event = Event::Fetched { task, slots };
-                self.report_soon(node, event);
+                self.report_soon(node, nothing_came(task, kind));
                 false
             }
             (_, None) => false,
@@ -99,7 +103,7 @@ impl World {
         };
         let known = process.transfers.get(&task);
         let Some(connection) = known
-            .filter(|it| !it.rest && it.from == peer)
+            .filter(|it| it.kind == Kind::PreCopy && it.from == peer)
             .map(|it| it.connection)
         else {
             return;
@@ -127,7 +131,8 @@ impl World {
         slots: &[(Slot, Position, bool)],
     ) {
         let mut rests = Vec::new();
-        let ignored = self.mutated(Mutation::OwnerIgnoresItsPromise);
+        let ignored = self.mutated(Mutation::OwnerIgnoresItsPromise)
+            || self.mutated(Mutation::HighestNumberWins);
         for (slot, at, copied) in slots {
             let Some(process) = self.process(node) else {
                 return;
@@ -158,7 +163,7 @@ impl World {
         };
         let known = process.transfers.get(&task);
         let Some(connection) = known
-            .filter(|it| it.rest && it.from == peer)
+            .filter(|it| it.kind == Kind::Rest && it.from == peer)
             .map(|it| it.connection)
         else {
             return;
@@ -172,6 +177,7 @@ impl World {
             let mut state = copy.map(|it| it.state).unwrap_or_default();
             state.at = rest.at;
             state.quarantined_until = rest.quarantined_until;
+            state.fuzzy_below = rest.fuzzy_below;
             if !(dropped && copied) {
                 for (n, key) in rest.keys {
                     state.keys[n] = key;
@@ -197,18 +203,30 @@ impl World {
             return;
         };
         let of_it = |it: &Transfer| it.from == peer && it.connection == connection;
-        let cut: Vec<TaskId> = process
+        let cut: Vec<(TaskId, Kind)> = process
             .transfers
             .iter()
             .filter(|(_, it)| of_it(it))
-            .map(|(task, _)| *task)
+            .map(|(task, it)| (*task, it.kind))
             .collect();
         process.transfers.retain(|_, it| !of_it(it));
         process.staged.retain(|_, it| it.whole || it.from != peer);
-        for task in cut {
+        for (task, kind) in cut {
             self.coverage.note(("transfer", "cut"));
-            let slots = SlotSet::EMPTY;
-            self.step(node, Event::Fetched { task, slots });
+            self.step(node, nothing_came(task, kind));
         }
+    }
+}
+
+const fn nothing_came(task: TaskId, kind: Kind) -> Event {
+    match kind {
+        Kind::PreCopy | Kind::Rest => Event::Fetched {
+            task,
+            slots: SlotSet::EMPTY,
+        },
+        Kind::CatchUp => Event::CaughtUp {
+            task,
+            slots: Vec::new(),
+        },
     }
 }

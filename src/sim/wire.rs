@@ -1,11 +1,15 @@
 //! What nodes and clients of a run say to each other.
 
+use super::copies::Asked;
 use super::judge::GrantId;
 use super::state::{Digest, KEYS_PER_SLOT, Key, SlotState};
 use crate::limiter::KeyState;
 use crate::ownership::event::TaskId;
 use crate::ownership::message::Message;
-use crate::types::{Configuration, Grant, Position, Slot, SlotTime};
+use crate::types::{Configuration, Epoch, Grant, Position, Slot, SlotSet, SlotTime};
+
+/// Names a part of a commit among those of the whole run.
+pub(super) type GroupId = usize;
 
 /// What a node says to another on their connection.
 #[derive(Debug, Clone)]
@@ -36,6 +40,67 @@ pub(super) enum Wire {
     },
     /// The rest of those that are as far as was asked for.
     Rest { task: TaskId, rests: Vec<Rest> },
+    /// A replica asks for copies of slots that go on being served.
+    CatchUpAsked { task: TaskId, slots: Asked },
+    /// Those that are served.
+    CaughtUp { task: TaskId, slots: Vec<CaughtUp> },
+    /// From an owner, on its link to a replica.
+    FromOwner { link: u64, said: OwnerSaid },
+    /// From a replica, on the link from an owner.
+    FromReplica { link: u64, said: ReplicaSaid },
+}
+
+impl Wire {
+    /// What comes in order, and among what: messages, links and bulk are streams of their own.
+    pub(super) const fn stream(&self) -> usize {
+        match self {
+            Self::FromOwner { .. } | Self::FromReplica { .. } => 1,
+            Self::CatchUpAsked { .. } | Self::CaughtUp { .. } => 2,
+            _ => 0,
+        }
+    }
+}
+
+/// What an owner says to a replica.
+#[derive(Debug, Clone)]
+pub(super) enum OwnerSaid {
+    /// The link begins.
+    Begin,
+    /// It ends.
+    End,
+    /// Some slots' parts of a commit.
+    Commit { number: u64, groups: Vec<GroupId> },
+    /// Sync what has come up to this commit.
+    Sync { through: u64 },
+    /// What the clocks show.
+    Clocks(Vec<(Slot, Epoch, SlotTime)>),
+    /// These slots lack something.
+    Behind(SlotSet),
+}
+
+/// What a replica says to an owner.
+#[derive(Debug, Clone)]
+pub(super) enum ReplicaSaid {
+    /// All up to this commit is taken in, but what is of these slots.
+    Applied { through: u64, refused: SlotSet },
+    /// What was taken in up to this commit is synced.
+    Synced { through: u64 },
+    /// These slots follow from these positions on.
+    InSync(Vec<(Slot, Position)>),
+    /// These do not any more.
+    OutOfSync(SlotSet),
+    /// These were promised to higher ballots.
+    Deaf(Vec<(Slot, Epoch)>),
+}
+
+/// A copy for a replica.
+#[derive(Debug, Clone)]
+pub(super) struct CaughtUp {
+    pub(super) slot: Slot,
+    pub(super) at: Position,
+    pub(super) clock: SlotTime,
+    /// None if the replica has all of it.
+    pub(super) state: Option<SlotState>,
 }
 
 /// What is missing of a slot's state.
@@ -44,6 +109,7 @@ pub(super) struct Rest {
     pub(super) slot: Slot,
     pub(super) at: Position,
     pub(super) quarantined_until: SlotTime,
+    pub(super) fuzzy_below: Option<u64>,
     /// The keys that changed since the pre-copy; all of them if there was none.
     pub(super) keys: Vec<(usize, KeyState)>,
     /// Of the whole state.
@@ -59,6 +125,7 @@ impl Rest {
             slot,
             at: state.at,
             quarantined_until: state.quarantined_until,
+            fuzzy_below: state.fuzzy_below,
             keys: keys.map(|(n, key)| (n, key.clone())).collect(),
             digest: state.digest(),
         }

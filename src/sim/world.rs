@@ -1,16 +1,19 @@
 //! A cluster of real state machines in a world of true time. One seed decides everything.
 //!
 //! This file holds the world and its main loop; what happens in it stands in the files beside:
-//! [`super::links`] connections, [`super::sight`] who is there, [`super::starts`] and [`super::lives`] of nodes, [`super::effects`]
-//! what the state machines want done, [`super::installs`] and [`super::transfers`] of states, [`super::serving`] checks,
+//! [`super::links`] connections, [`super::linked`] and [`super::following`] the links that carry commits, [`super::sight`] who is there, [`super::starts`] and [`super::lives`] of nodes, [`super::effects`]
+//! what the state machines want done, [`super::installs`] and [`super::transfers`] of states, [`super::copies`] for replicas, [`super::serving`] checks,
 //! [`super::clients`] who asks, [`super::faults`] what goes wrong, [`super::liveness`] that it
 //! comes right again.
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::clients::Client;
 use super::clocks::Clocks;
 use super::coverage::Coverage;
 use super::disk::Disk;
 use super::judge::{Fact, Judge};
+use super::linked::Group;
 use super::links::Links;
 use super::machine::{Machine, Process, node_id};
 use super::mutations::Mutation;
@@ -18,6 +21,7 @@ use super::options::Options;
 use super::queue::{Happening, NodeEvent, Queue};
 use super::random::Random;
 use super::state::SlotState;
+use super::wire::CaughtUp;
 use crate::ownership::record::Register;
 use crate::types::{Configuration, Epoch, Position, Replicas, Slot};
 
@@ -38,6 +42,17 @@ pub(super) struct World {
     pub(super) coverage: Coverage,
     /// The weights that operators want.
     pub(super) weights: Vec<u64>,
+    /// How many replicas operators want.
+    pub(super) replicas: usize,
+    /// Parts of all commits that went to replicas.
+    pub(super) groups: Vec<Group>,
+    pub(super) links_made: u64,
+    /// The newest configuration of each slot that anybody knows to be chosen.
+    pub(super) newest: BTreeMap<Slot, Configuration>,
+    /// Which states were ever in doubt after a power loss (R5).
+    pub(super) doubtful: BTreeSet<(usize, Slot)>,
+    /// Copies of earlier lives, for the mutation that delivers them to a later one.
+    pub(super) copied: BTreeMap<(usize, usize), Vec<(u64, CaughtUp)>>,
     /// The newest version of the policy set that was applied anywhere.
     pub(super) version: usize,
     /// Faults have stopped.
@@ -71,6 +86,12 @@ impl World {
             judge: Judge::new(),
             coverage: Coverage::default(),
             weights: weights.collect(),
+            replicas: options.replicas,
+            groups: Vec::new(),
+            links_made: 0,
+            newest: BTreeMap::new(),
+            doubtful: BTreeSet::new(),
+            copied: BTreeMap::new(),
             version: 0,
             calm: false,
             settled_ns: None,
@@ -188,13 +209,7 @@ impl World {
 }
 
 /// What is on a disk before the first start: node 0 has created the cluster and owns every slot.
-fn founding(
-    node: usize,
-    slots: &[Slot],
-) -> (
-    std::collections::BTreeMap<Slot, Register>,
-    std::collections::BTreeMap<Slot, SlotState>,
-) {
+fn founding(node: usize, slots: &[Slot]) -> (BTreeMap<Slot, Register>, BTreeMap<Slot, SlotState>) {
     if node > 0 {
         return Default::default();
     }

@@ -73,12 +73,12 @@ fn follow(replica: &TestNode, epoch: Epoch, caught_up: Vec<CaughtUp>) {
 #[tokio::test]
 async fn a_replica_catches_up_while_the_owner_goes_on_and_again_if_it_has_all() {
     let authority = Authority::create("test").unwrap();
-    let (mut owner, replica) = (
-        TestNode::start(&authority, 1),
-        TestNode::start(&authority, 2),
-    );
+    // Without a directory, what has one replica is in no commit.
+    let dir = tempfile::tempdir().unwrap();
+    let mut owner = TestNode::start_in(&authority, 1, dir.path());
+    let replica = TestNode::start(&authority, 2);
     let epoch = reign(owner.id());
-    owner.serve(epoch, &[owner.id(), replica.id()]);
+    owner.serve(epoch, &[owner.id()]);
     replica.hold(epoch);
     let waits = owner.grant(&keys(0..300), Durability::Process);
     let kept = owner

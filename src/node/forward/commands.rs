@@ -189,7 +189,7 @@ impl<L: Local> Clustered<L> {
         let local = Arc::clone(&self.local);
         let kept = kept_apart(async move { local.kept(wait).await });
         Some(match kept.await {
-            Ok(Kept::Some) if self.local.is_lost(wait) => failed(WireError::Unavailable),
+            Ok(Kept::Some) if self.local.is_lost(wait) => failed(WireError::AnswerLost),
             Ok(Kept::All | Kept::Some) => body,
             Err(error) => failed(error),
         })

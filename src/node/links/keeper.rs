@@ -90,6 +90,7 @@ impl Keeper {
         let buffer = std::mem::take(&mut link.buffer).widened(LINK_FRAME_BYTES_MAX);
         let fault = tokio::select! {
             fault = write(&mut link.send, &outbox) => fault,
+            () = outbox.overflowed() => Some(Fault::Slow),
             fault = self.hear(&mut link.stream, number, buffer) => fault,
             never = self.tell_clocks(number) => match never {},
         };

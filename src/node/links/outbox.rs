@@ -25,6 +25,7 @@ pub(super) struct Outbox {
     pub(super) link: u64,
     queue: Mutex<Queue>,
     ready: Notify,
+    overflowed: Notify,
     bytes_max: usize,
 }
 
@@ -43,6 +44,7 @@ impl Outbox {
             link,
             queue: Mutex::default(),
             ready: Notify::new(),
+            overflowed: Notify::new(),
             bytes_max,
         }
     }
@@ -51,6 +53,9 @@ impl Outbox {
     pub(super) fn push(&self, frame: Vec<u8>) -> bool {
         let taken = self.queue.lock().push(frame, self.bytes_max);
         self.ready.notify_one();
+        if !taken {
+            self.overflowed.notify_one();
+        }
         taken
     }
 
@@ -58,6 +63,15 @@ impl Outbox {
     fn give_up(&self) {
         self.queue.lock().overflow();
         self.ready.notify_one();
+        self.overflowed.notify_one();
+    }
+
+    /// Resolves once there was no room, also while a write stands still. For one listener; cancel
+    /// safe.
+    pub(super) async fn overflowed(&self) {
+        while !self.queue.lock().overflowed {
+            self.overflowed.notified().await;
+        }
     }
 
     /// The next bytes to write, after which [`Outbox::written`] is to be called; `None` once there

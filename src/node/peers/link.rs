@@ -84,6 +84,13 @@ impl DialledLink {
     }
 }
 
+impl Drop for DialledLink {
+    /// Who has it no more has another one, or needs none: after a close of its own, this is none.
+    fn drop(&mut self) {
+        self.close(CloseCode::Renewed);
+    }
+}
+
 /// Dials links to nodes of the cluster. Its sockets belong to the runtime that it is used on first.
 #[derive(Debug)]
 pub(crate) struct LinkDialer {

@@ -106,6 +106,23 @@ fn who_says_to_be_in_sync_but_lacks_what_was_sent_before_its_link_is_told() {
 }
 
 #[test]
+fn a_replica_that_is_in_sync_from_the_first_is_told_as_such() {
+    let mut world = World::new();
+    world.connect(A);
+    world.connect(B);
+    let link = world.replicas[&A].link.unwrap();
+    // what it says itself comes before the slot is served
+    world.tracker.in_sync(A, link, &[(slot(0), at(1, 0))]);
+    assert_eq!(world.tracker.reports(), []);
+    world.serve(slot(0), &[A, B], &[A]);
+    let in_sync = Report::InSync {
+        peer: A,
+        slots: set(&[slot(0)]),
+    };
+    assert_eq!(world.tracker.reports(), [in_sync]);
+}
+
+#[test]
 fn a_refused_slot_and_a_lost_link_are_told_as_out_of_sync_and_a_promise_as_deaf() {
     let out = Report::OutOfSync {
         peer: A,

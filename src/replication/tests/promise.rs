@@ -143,6 +143,21 @@ fn a_commit_is_replicated_when_one_of_two_others_has_it() {
 }
 
 #[test]
+fn a_ticket_between_two_commits_is_of_the_later_one() {
+    let mut world = World::new();
+    world.connect(NodeId(1));
+    world.serve(slot(0), &[NodeId(1)], &[NodeId(1)]);
+    world.commit(&[slot(0)], 1);
+    world.settle();
+    assert_eq!(world.tracker.replicated().appended, 1);
+    // Numbers 2 and 3 were given to what other owners have committed.
+    world.commit(&[slot(0)], 3);
+    assert_eq!(world.tracker.replicated().appended, 1);
+    world.settle();
+    assert_eq!(world.tracker.replicated().appended, 4);
+}
+
+#[test]
 fn a_slot_without_a_majority_holds_others_back_for_a_moment_only() {
     let mut world = World::new();
     let peers = [NodeId(1), NodeId(2)];

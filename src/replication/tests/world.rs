@@ -143,6 +143,7 @@ impl World {
 
     /// A commit of those of the slots that are served; `ahead` numbers further on.
     pub(super) fn commit(&mut self, slots: &[Slot], ahead: u64) {
+        let before = self.number;
         self.number += ahead;
         let mut groups = Vec::new();
         for slot in slots {
@@ -169,7 +170,8 @@ impl World {
             let groups = part.groups.iter().map(|&n| groups[n]).collect();
             replica.frames.push_back((self.number, groups));
         }
-        self.commits.insert(self.number, groups);
+        // A change may hold any number behind the commit before as its ticket.
+        self.commits.insert(before + 1, groups);
     }
 
     pub(super) fn connect(&mut self, peer: NodeId) {
@@ -315,7 +317,7 @@ impl World {
                     assert!(
                         have + 1 >= replicas.majority()
                             || self.tracker.is_lost(*slot, *number, goal),
-                        "commit {number} of slot {slot} at {at:?} was passed for {goal:?} and is \
+                        "the commit of ticket {number} of slot {slot} at {at:?} was passed for {goal:?} and is \
                          on {have} others of {replicas:?}"
                     );
                 }

@@ -77,10 +77,10 @@ impl Losses {
         }
     }
 
-    /// The slot's ticket `number` is lost.
-    pub(super) fn add(&mut self, slot: Slot, number: u64) {
+    /// The slot's tickets above `before`, up to `number`, are lost.
+    pub(super) fn add(&mut self, slot: Slot, before: u64, number: u64) {
         self.touch(slot);
-        let above = Marks::both(number.saturating_sub(1));
+        let above = Marks::both(before);
         let spans = self.spans.entry(slot).or_default();
         if spans.last().is_some_and(|last| last.through >= number) {
             return;

@@ -4,6 +4,7 @@
 //! - [`classes`]: slots by the peers that are in sync for them: what holds for one of a class holds
 //!   for all, so that an acknowledgement costs the classes and not the slots.
 //! - [`served`]: a slot that is served, and who gets its commits.
+//! - [`parts`]: a commit by the peers that its groups go to.
 //! - [`losses`]: tickets whose commits no majority has.
 //! - [`tracker`]: the door; [`standing`]: how a slot stands and moves; [`heard`]: what replicas say.
 //!
@@ -13,6 +14,7 @@
 mod classes;
 mod heard;
 mod losses;
+mod parts;
 mod peers;
 mod served;
 mod standing;
@@ -22,4 +24,5 @@ mod standing;
 )]
 mod tracker;
 
-pub(crate) use tracker::{Parts, PeerView, Tracker};
+pub(crate) use parts::Parts;
+pub(crate) use tracker::{PeerView, Tracker};

@@ -20,14 +20,23 @@ pub(super) const UNSYNCED_MAX: usize = 1 << 16;
 /// With so many commits not synced at a peer it is asked to sync although nobody waits for it.
 pub(super) const UNSYNCED_ASK: usize = UNSYNCED_MAX / 2;
 
+/// A commit that was sent.
+#[derive(Debug, Clone, Copy)]
+struct Sent {
+    number: u64,
+    /// The commit that was taken before it. Numbers between the two are of no commit of this owner, but
+    /// a change may hold one of them as its ticket, and is in this commit then.
+    before: u64,
+}
+
 /// One peer.
 #[derive(Debug)]
 pub(super) struct Peer {
     pub(super) node: NodeId,
     /// Its link; none while there is no connection.
     pub(super) link: Option<u64>,
-    /// Numbers that were sent and are not synced, in order.
-    unsynced: VecDeque<u64>,
+    /// Commits that were sent and are not synced, in order.
+    unsynced: VecDeque<Sent>,
     /// The last number sent on this link.
     pub(super) sent: u64,
     /// The last number that is applied.
@@ -64,19 +73,19 @@ impl Peer {
 
     /// Up to which commit the peer has all that was sent to it.
     pub(super) fn through(&self) -> Marks {
-        let before = |number: Option<&u64>| number.map_or(u64::MAX, |n| n.saturating_sub(1));
+        let before = |sent: Option<&Sent>| sent.map_or(u64::MAX, |it| it.before);
         Marks {
             appended: before(self.unsynced.get(self.owed_from())),
             synced: before(self.unsynced.front()),
         }
     }
 
-    /// Notes that a number was sent; false if too many are owed.
-    pub(super) fn send(&mut self, number: u64) -> bool {
+    /// Notes that a number was sent, and which was taken before it; false if too many are owed.
+    pub(super) fn send(&mut self, number: u64, before: u64) -> bool {
         if self.unsynced.len() >= UNSYNCED_MAX {
             return false;
         }
-        self.unsynced.push_back(number);
+        self.unsynced.push_back(Sent { number, before });
         self.sent = number;
         true
     }
@@ -86,11 +95,16 @@ impl Peer {
         if through < self.applied {
             return Err(Refusal::Backwards);
         }
-        if through == self.applied || self.unsynced.binary_search(&through).is_ok() {
+        if through == self.applied || self.has_sent(through) {
             Ok(())
         } else {
             Err(Refusal::NeverSent)
         }
+    }
+
+    fn has_sent(&self, number: u64) -> bool {
+        let found = self.unsynced.binary_search_by_key(&number, |it| it.number);
+        found.is_ok()
     }
 
     /// Takes an acknowledgement that can be.
@@ -106,7 +120,7 @@ impl Peer {
         if through > self.applied {
             return Err(Refusal::NotApplied);
         }
-        let synced = self.unsynced.partition_point(|number| *number <= through);
+        let synced = self.unsynced.partition_point(|it| it.number <= through);
         self.unsynced.drain(..synced);
         self.synced = through;
         Ok(())
@@ -125,9 +139,9 @@ impl Peer {
     /// Place of the first number that is not acknowledged.
     fn owed_from(&self) -> usize {
         match self.unsynced.back() {
-            Some(last) if *last > self.applied => {
-                self.unsynced.partition_point(|n| *n <= self.applied)
-            }
+            Some(last) if last.number > self.applied => self
+                .unsynced
+                .partition_point(|it| it.number <= self.applied),
             Some(_) | None => self.unsynced.len(),
         }
     }

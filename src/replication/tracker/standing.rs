@@ -53,8 +53,9 @@ impl Tracker {
         };
     }
 
-    /// Notes that the slot is in a commit.
+    /// Notes that the slot is in a commit, the first after the last number that was told.
     pub(super) fn note(&mut self, slot: Slot, number: u64) {
+        let before = self.number;
         let Some(Some(served)) = self.slots.get_mut(slot.index()) else {
             return;
         };
@@ -62,7 +63,6 @@ impl Tracker {
             Standing::Alone | Standing::Without => {}
             Standing::Majority(class) => self.classes.note(*class, number),
             Standing::Missing { floor, .. } => {
-                let before = number.saturating_sub(1);
                 if served.last <= floor.appended {
                     floor.appended = before;
                 }

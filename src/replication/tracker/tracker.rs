@@ -6,72 +6,13 @@
 
 use super::classes::Classes;
 use super::losses::Losses;
+use super::parts::Parts;
 use super::peers::{Peers, UNSYNCED_ASK};
 use super::served::{COPIES_MAX, CopyAt, Served};
 use crate::replication::marks::{Goal, Marks};
 use crate::replication::refusal::{Refusal, Refusals};
 use crate::replication::report::{Report, Reports};
 use crate::types::{Configuration, Epoch, MonoTime, NodeId, Position, SLOT_COUNT, Slot, SlotSet};
-
-/// What of a commit goes to whom; kept from commit to commit for its memory.
-#[derive(Debug, Default)]
-pub(crate) struct Parts {
-    list: Vec<Part>,
-    used: usize,
-    full: Vec<(NodeId, u64)>,
-}
-
-/// One peer's part.
-#[derive(Debug)]
-pub(crate) struct Part {
-    /// Who.
-    pub(crate) peer: NodeId,
-    /// On which link.
-    pub(crate) link: u64,
-    /// Places of its groups in the commit, in order.
-    pub(crate) groups: Vec<usize>,
-}
-
-impl Parts {
-    /// The parts of the commit that was told last.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Part> {
-        self.list.iter().take(self.used)
-    }
-
-    /// Links that must be closed: too much is owed on them. The tracker has given them up.
-    pub(crate) fn full(&self) -> &[(NodeId, u64)] {
-        &self.full
-    }
-
-    fn clear(&mut self) {
-        self.used = 0;
-        self.full.clear();
-    }
-
-    fn begin(&mut self, peer: NodeId, link: u64) -> usize {
-        let place = self.used;
-        match self.list.get_mut(place) {
-            Some(part) => {
-                part.peer = peer;
-                part.link = link;
-                part.groups.clear();
-            }
-            None => self.list.push(Part {
-                peer,
-                link,
-                groups: Vec::new(),
-            }),
-        }
-        self.used = self.used.saturating_add(1);
-        place
-    }
-
-    fn add(&mut self, place: usize, group: usize) {
-        if let Some(part) = self.list.get_mut(place) {
-            part.groups.push(group);
-        }
-    }
-}
 
 /// A peer, for the status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -139,6 +80,10 @@ impl Tracker {
         if served.needed > 0 {
             self.missing.insert(slot);
             self.missing_floor = None;
+        }
+        // What such a replica says itself may have come before the slot was served.
+        for copy in served.copies.iter().filter(|copy| copy.in_sync) {
+            self.reports.in_sync(self.peers.node(copy.peer), slot);
         }
         if let Some(place) = self.slots.get_mut(slot.index()) {
             *place = Some(Box::new(served));
@@ -264,7 +209,7 @@ impl Tracker {
             if at.epoch != served.epoch {
                 // Of a reign that has ended: nobody may be told that it was granted.
                 if served.needed > 0 {
-                    self.losses.add(*slot, number);
+                    self.losses.add(*slot, self.number, number);
                 }
                 continue;
             }
@@ -282,16 +227,17 @@ impl Tracker {
             }
             self.note(*slot, number);
         }
-        self.number = self.number.max(number);
-        self.send(number, parts);
+        let before = self.number;
+        self.number = before.max(number);
+        self.send(number, before, parts);
         self.advance();
     }
 
     /// Notes on each link that the commit is sent there.
-    fn send(&mut self, number: u64, parts: &mut Parts) {
+    fn send(&mut self, number: u64, before: u64, parts: &mut Parts) {
         for peer in self.peers.iter_mut() {
             if peer.part.take().is_some()
-                && !peer.send(number)
+                && !peer.send(number, before)
                 && let Some(link) = peer.link
             {
                 parts.full.push((peer.node, link));

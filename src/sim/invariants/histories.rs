@@ -77,6 +77,7 @@ impl History {
                 life,
                 slot: slot(),
                 epoch,
+                alone: true,
                 state,
             },
         )
@@ -120,6 +121,7 @@ fn a_good_history_breaks_nothing() {
         &Fact::Held {
             slot: slot(),
             state: &held,
+            all: true,
         },
     );
     history.tell(
@@ -172,6 +174,7 @@ fn a_state_that_lacks_a_grant_breaks_i2() {
     let held = Fact::Held {
         slot: slot(),
         state: &held,
+        all: true,
     };
     history.tell(300, &held).breaks("I2");
 }
@@ -229,6 +232,7 @@ fn two_contents_of_a_position_break_i5() {
         let fact = Fact::Held {
             slot: slot(),
             state: &held,
+            all: true,
         };
         history.tell(1, &fact);
     }

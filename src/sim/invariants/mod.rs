@@ -1,9 +1,7 @@
 //! What must hold at every moment of a run: one property a file, each tested with a history that
 //! breaks it. I1 to I6 are those of the replication protocol.
 //!
-//! I3 (what reaches its majority late is in every later state) speaks of commits that others than
-//! the owner acknowledge. With one replica there are none: a commit is complete with the owner's
-//! own write, and [`remembered`] says all that I3 would.
+//! I2 and I3 are both in [`remembered`].
 
 mod answers;
 mod choice;

@@ -1,5 +1,6 @@
 //! At most one owner serves a slot: one life of one node for each epoch, for ever; and, with one
-//! replica, one at any moment at all.
+//! replica, one at any moment at all. (With several, one that has not heard of another's reign may
+//! serve on; nothing that it grants can be complete.)
 
 use std::collections::BTreeMap;
 
@@ -12,6 +13,7 @@ use crate::types::{Epoch, Slot};
 #[derive(Debug, Default)]
 pub(super) struct OneOwner {
     reigns: BTreeMap<(Slot, Epoch), (usize, u64)>,
+    /// By the only replica.
     serving: BTreeMap<Slot, (usize, Epoch)>,
 }
 
@@ -27,6 +29,7 @@ impl Invariant for OneOwner {
                 life,
                 slot,
                 epoch,
+                alone,
                 state,
             } => {
                 let reign = *self.reigns.entry((*slot, *epoch)).or_insert((*node, *life));
@@ -37,9 +40,12 @@ impl Invariant for OneOwner {
                         reign.1, reign.0
                     ));
                 }
-                if let Some((other, at)) = self.serving.insert(*slot, (*node, *epoch))
-                    && other != *node
-                {
+                let before = if *alone {
+                    self.serving.insert(*slot, (*node, *epoch))
+                } else {
+                    self.serving.remove(slot)
+                };
+                if let Some((other, at)) = before.filter(|it| it.0 != *node) {
                     return Err(format!(
                         "slot {slot}: node {node} serves epoch {epoch} while node {other} \
                          serves {at}"

@@ -4,6 +4,7 @@ mod changing;
 mod cut;
 mod five;
 mod removed;
+mod replicas;
 mod steady;
 
 use std::time::Duration;

@@ -35,6 +35,7 @@ pub(crate) struct Cluster {
     dir: TempDir,
     authority: Authority,
     places: Vec<Place>,
+    replicas: u8,
 }
 
 /// Where a node is, running or not.
@@ -49,6 +50,11 @@ struct Place {
 impl Cluster {
     /// A cluster of so many nodes with these policies, written as in `limits.toml`; it has settled.
     pub(crate) async fn start(nodes: usize, policies: &str) -> Self {
+        Self::start_replicated(nodes, 1, policies).await
+    }
+
+    /// The same, with each slot on so many of the nodes.
+    pub(crate) async fn start_replicated(nodes: usize, replicas: u8, policies: &str) -> Self {
         let dir = TempDir::new().unwrap();
         std::fs::write(dir.path().join("limits.toml"), policies).unwrap();
         std::fs::write(dir.path().join("node.toml"), SETTINGS).unwrap();
@@ -63,6 +69,7 @@ impl Cluster {
             dir,
             authority,
             places: Vec::new(),
+            replicas,
         };
         for _ in 0..nodes {
             cluster.add();
@@ -118,6 +125,7 @@ impl Cluster {
             .collect();
         if others.is_empty() {
             command.arg("--create");
+            command.arg("--replicas").arg(self.replicas.to_string());
         } else {
             command.arg("--join").arg(others.join(","));
         }
@@ -244,6 +252,11 @@ impl Cluster {
             );
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+    }
+
+    /// Waits until every slot is on as many nodes in sync as it should be.
+    pub(crate) async fn in_sync(&self) {
+        tokio::time::sleep(Duration::from_secs(4)).await;
     }
 
     /// How each running node is, by its place.

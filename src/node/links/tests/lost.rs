@@ -1,6 +1,5 @@
 //! Links that are cut, replicas that are slow or dead.
 
-use super::forged::Liar;
 use super::*;
 use crate::transport::CloseCode;
 
@@ -8,7 +7,7 @@ use crate::transport::CloseCode;
 async fn a_cut_link_is_made_anew_and_what_was_missed_is_caught_up_with() {
     let authority = Authority::create("test").unwrap();
     let (owner, replica) = couple(&authority).await;
-    for round in 0..4 {
+    for round in 0..2 {
         let first = keys(round * 50..round * 50 + 20);
         let answered = owner.granted(&first, Durability::Process).await;
         assert_eq!(answered, first);
@@ -50,48 +49,16 @@ async fn what_a_cut_link_has_not_brought_is_never_answered() {
 }
 
 #[tokio::test]
-async fn a_replica_that_reads_nothing_is_given_up_and_holds_nobody_up() {
-    let authority = Authority::create("test").unwrap();
-    let owner = TestNode::start(&authority, 1);
-    let (ended, mut ends) = mpsc::channel(8);
-    let says = Vec::new();
-    let stuck = TestNode::with(
-        &authority,
-        open(None, 2),
-        Some(Arc::new(Liar { says, ended })),
-    );
-    owner.serve(reign(owner.id()), &[owner.id()]);
-    owner.knows(&[&stuck]).await;
-    stuck.knows(&[&owner]).await;
-    let outboxes = &owner.links.outboxes;
-    let link = loop {
-        match outboxes.link(stuck.id()) {
-            Some(link) => break link,
-            None => tokio::task::yield_now().await,
-        }
-    };
-    let mut pushed = 0;
-    while outboxes.push(stuck.id(), link, vec![0; 1 << 20]) {
-        pushed += 1;
-        tokio::task::yield_now().await;
-    }
-    assert!((32..64).contains(&pushed), "{pushed} MiB");
-    assert_eq!(ends.recv().await.unwrap(), Some(CloseCode::SlowReader));
-    let keys = keys(0..20);
-    assert_eq!(owner.granted(&keys, Durability::Process).await, keys);
-    owner.stop().await;
-    stuck.stop().await;
-}
-
-#[tokio::test]
 async fn of_three_one_may_die_and_all_that_was_answered_is_on_two() {
     let authority = Authority::create("test").unwrap();
     let nodes = [1, 2, 3].map(|n| TestNode::start(&authority, n));
     let [owner, two, three] = nodes;
     let epoch = reign(owner.id());
     owner.serve(epoch, &[owner.id(), two.id(), three.id()]);
+    // A link that comes finds them there, as one behind.
+    two.hold(epoch);
+    three.hold(epoch);
     for replica in [&two, &three] {
-        replica.hold(epoch);
         owner.knows(&[&two, &three]).await;
         replica.knows(&[&owner]).await;
         replica.follow(&owner, epoch).await;
