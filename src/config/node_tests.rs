@@ -37,10 +37,8 @@ fn without_a_file_and_flags_all_is_default() {
     assert_eq!(checked.warnings, []);
 }
 
-#[test]
-fn a_file_sets_every_key() {
-    let (dir, overrides) = dir_with(
-        r#"
+/// A file with every key that there is.
+const EVERY_KEY: &str = r#"
         data_dir = "d"
         listen = "[::1]:1"
         policies = "/etc/p.toml"
@@ -71,8 +69,11 @@ fn a_file_sets_every_key() {
         [log]
         format = "json"
         level = "debug"
-        "#,
-    );
+        "#;
+
+#[test]
+fn a_file_sets_every_key() {
+    let (dir, overrides) = dir_with(EVERY_KEY);
     let expected = NodeConfig {
         data_dir: dir.path().join("d"),
         listen: "[::1]:1".parse().unwrap(),

@@ -232,6 +232,16 @@ fn ownership_messages_keep_their_bytes() {
             },
             "0d0000000005010902ac0201010201c801",
         ),
+    ];
+    for (message, golden) in cases {
+        pinned(&PeerFrame::Ownership(message), golden);
+    }
+}
+
+#[test]
+fn what_replicas_tell_each_other_keeps_its_bytes() {
+    let ballot = EPOCH;
+    let cases = [
         (
             WireMessage::Become {
                 ballot,

@@ -27,7 +27,7 @@ mod waiters;
 mod tests;
 
 #[cfg(any(test, feature = "internals"))]
-pub(crate) use follower::Group as Kept;
+pub(crate) use follower::Group;
 pub(crate) use follower::{Follower, Found, Taken};
 pub(crate) use marks::{Goal, Marks};
 pub(crate) use refusal::{Refusal, Refusals};

@@ -4,33 +4,33 @@
 use super::disk::Write;
 use super::judge::Fact;
 use super::linked::Group;
-use super::machine::{Held, node_id, node_of};
+use super::machine::{Held, node_id};
 use super::mutations::Mutation;
 use super::queue::AfterSync;
 use super::state::SlotState;
 use super::wire::{GroupId, OwnerSaid, ReplicaSaid, Wire};
 use super::world::World;
 use crate::ownership::event::Event;
-use crate::replication::{Follower, Found, Kept, Taken};
+use crate::replication::{Follower, Found, Taken};
 use crate::types::{Epoch, Position, Slot, SlotSet};
 
 /// The replica's end of one link.
 #[derive(Debug)]
 pub(super) struct Visit {
     link: u64,
-    follower: Follower,
+    pub(super) follower: Follower,
     /// The last commit that came.
     through: u64,
     /// Slots that follow, from where, which is to be said once it is synced;
-    followed: Vec<(Slot, Position)>,
+    pub(super) followed: Vec<(Slot, Position)>,
     /// those that are being synced.
     syncing: Vec<(Slot, Position)>,
-    deaf: Vec<(Slot, Epoch)>,
+    pub(super) deaf: Vec<(Slot, Epoch)>,
 }
 
 impl Visit {
     /// Nothing is said of these slots.
-    fn forget(&mut self, slots: &SlotSet) {
+    pub(super) fn forget(&mut self, slots: &SlotSet) {
         self.followed.retain(|(slot, _)| !slots.contains(*slot));
         self.syncing.retain(|(slot, _)| !slots.contains(*slot));
     }
@@ -159,11 +159,10 @@ impl World {
             if taken != Taken::Apply {
                 continue;
             }
-            let known = is_known(process.held.get(&group.slot), &group);
             let found = found(process.held.get(&group.slot), &group, gaps);
             let told = (group.at, group.clock, &bytes[..]);
             visit.follower.applied(group.slot, told, found);
-            if found == Found::Done && !known {
+            if found == Found::Done {
                 written.extend(self.put_in(node, &group));
             }
         }
@@ -196,9 +195,13 @@ impl World {
         true
     }
 
-    /// Makes a group part of the state.
-    fn put_in(&mut self, node: usize, group: &Group) -> Option<(Slot, SlotState)> {
+    /// Makes a group part of the state, unless it is already.
+    pub(super) fn put_in(&mut self, node: usize, group: &Group) -> Option<(Slot, SlotState)> {
         let held = self.process(node)?.held.get_mut(&group.slot)?;
+        let own = held.state.at;
+        if own.epoch == group.at.epoch && own.n >= group.at.n {
+            return None;
+        }
         for (n, key) in &group.keys {
             held.state.keys[*n] = key.clone();
         }
@@ -228,7 +231,7 @@ impl World {
     }
 
     /// Says what else there is to say on a link.
-    fn speak(&mut self, node: usize, peer: usize) {
+    pub(super) fn speak(&mut self, node: usize, peer: usize) {
         let visit = self.process(node).and_then(|it| it.visits.get_mut(&peer));
         let Some(visit) = visit else {
             return;
@@ -293,138 +296,20 @@ impl World {
             self.send(node, peer, Wire::FromReplica { link, said });
         }
     }
-
-    /// R1: from here on takes in what the owners of these slots commit.
-    pub(super) fn follow(&mut self, node: usize, slots: &[(Slot, Epoch)]) {
-        for &(slot, epoch) in slots {
-            let peer = node_of(epoch.node);
-            let Some(process) = self.machines[node].process.as_mut() else {
-                return;
-            };
-            let held = process.held.get_mut(&slot);
-            let held = held.filter(|it| it.state.at.epoch == epoch && it.serving.is_none());
-            let Some(held) = held.filter(|_| peer != node) else {
-                self.coverage.note(("rule", "follow of another state"));
-                self.tell_soon(node, Event::Behind { slots: one(slot) });
-                continue;
-            };
-            held.followed = true;
-            let at = held.state.at;
-            let Some(visit) = process.visits.get_mut(&peer) else {
-                continue;
-            };
-            let Ok(kept) = visit.follower.follow(slot, at) else {
-                self.coverage.note(("rule", "gap behind a copy"));
-                continue;
-            };
-            self.follow_on(node, peer, slot, kept);
-        }
-        let visits = self.process(node).map(|it| it.visits.keys().copied());
-        let visits: Vec<usize> = visits.map_or_else(Vec::new, Iterator::collect);
-        for peer in visits {
-            self.speak(node, peer);
-        }
-    }
-
-    /// Takes in what was kept of a slot that follows now.
-    fn follow_on(&mut self, node: usize, peer: usize, slot: Slot, kept: Vec<Kept>) {
-        let mut written = Vec::new();
-        for kept in kept {
-            let id = kept.bytes.first_chunk().map(|it| usize::from_le_bytes(*it));
-            let Some(group) = id.and_then(|it| self.groups.get(it).cloned()) else {
-                continue;
-            };
-            self.coverage.note(("rule", "kept commit taken in"));
-            let Some(process) = self.machines[node].process.as_mut() else {
-                return;
-            };
-            let known = is_known(process.held.get(&slot), &group);
-            let found = found(process.held.get(&slot), &group, false);
-            if let Some(visit) = process.visits.get_mut(&peer) {
-                let told = (group.at, group.clock, &kept.bytes[..]);
-                visit.follower.applied(slot, told, found);
-            }
-            if found == Found::Done && !known {
-                written.extend(self.put_in(node, &group));
-            }
-        }
-        if !written.is_empty() {
-            self.machines[node]
-                .disk
-                .write(Write::Commit(written, Vec::new()));
-        }
-        let Some(process) = self.machines[node].process.as_mut() else {
-            return;
-        };
-        let at = process.held.get(&slot).map(|it| it.state.at);
-        if let (Some(at), Some(visit)) = (at, process.visits.get_mut(&peer))
-            && visit.follower.follows(slot, at.epoch)
-        {
-            visit.followed.push((slot, at));
-        }
-    }
-
-    /// Slots are about to be copied from their owner.
-    pub(super) fn restart_following(&mut self, node: usize, peer: usize, slots: &SlotSet) {
-        let visit = self.process(node).and_then(|it| it.visits.get_mut(&peer));
-        if let Some(visit) = visit {
-            visit.forget(slots);
-            visit.follower.restart(slots);
-        }
-    }
-
-    /// Slots were sealed or dropped.
-    pub(super) fn stop_following(&mut self, node: usize, slots: &SlotSet) {
-        let Some(process) = self.process(node) else {
-            return;
-        };
-        for visit in process.visits.values_mut() {
-            visit.forget(slots);
-            visit.follower.close(slots);
-        }
-    }
-
-    /// Has the owners of slots know that a higher ballot was promised here.
-    pub(super) fn tell_deaf(&mut self, node: usize, slots: &SlotSet) {
-        let mut owners = Vec::new();
-        let Some(process) = self.process(node) else {
-            return;
-        };
-        for slot in slots.iter() {
-            let register = process.ownership.register(slot);
-            let owner = register.chosen.filter(|it| it.owner != node_id(node));
-            let Some(chosen) = owner.filter(|it| register.promised > it.epoch) else {
-                continue;
-            };
-            let peer = node_of(chosen.owner);
-            if let Some(visit) = process.visits.get_mut(&peer) {
-                visit.deaf.retain(|it| it.0 != slot);
-                visit.deaf.push((slot, register.promised));
-                owners.push(peer);
-            }
-        }
-        for peer in owners {
-            self.speak(node, peer);
-        }
-    }
 }
 
-fn one(slot: Slot) -> SlotSet {
+pub(super) fn one(slot: Slot) -> SlotSet {
     std::iter::once(slot).collect()
 }
 
-/// R1: whether the commit is part of the state already.
-fn is_known(held: Option<&Held>, group: &Group) -> bool {
-    held.is_some_and(|it| group.at.n <= it.state.at.n)
-}
-
 /// R1, as the table sees it.
-fn found(held: Option<&Held>, group: &Group, gaps: bool) -> Found {
+pub(super) fn found(held: Option<&Held>, group: &Group, gaps: bool) -> Found {
     let Some(held) = held.filter(|it| it.followed && it.state.at.epoch == group.at.epoch) else {
         return Found::Closed;
     };
-    // What is known already is as good as applied.
-    if group.at.n <= held.state.at.n + 1 || gaps {
+    let n = held.state.at.n;
+    // What is known already is not put in again: see [`World::put_in`].
+    if group.at.n <= n + 1 || gaps {
         Found::Done
     } else {
         Found::Gap

@@ -129,12 +129,14 @@ fn no_majority_comes_of_those_who_were_not_told() {
     world.target_all(&ALL, &[1, 2, 4]);
     // Up to where the owner has installed, and waits for the new majority.
     let told = |world: &World| {
-        let told = |it: &Effect| match it {
-            Effect::Send {
-                message: Message::Become { ballot, slots },
-                ..
-            } => Some((*ballot, slots.first()?.slot)),
-            _ => None,
+        let told = |it: &Effect| {
+            let Effect::Send { message, .. } = it else {
+                return None;
+            };
+            let Message::Become { ballot, slots } = message else {
+                return None;
+            };
+            Some((*ballot, slots.first()?.slot))
         };
         world.at(1).log.iter().rev().find_map(told)
     };

@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use proptest::prelude::*;
+use proptest::test_runner::FileFailurePersistence;
 
 use super::world::{SLOTS, World, node};
 
@@ -84,7 +85,12 @@ fn heal(world: &mut World) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(24))]
+    #![proptest_config(ProptestConfig {
+        cases: 24,
+        // Beside this file: what has failed once is tried first.
+        failure_persistence: Some(Box::new(FileFailurePersistence::WithSource("seeds"))),
+        ..ProptestConfig::default()
+    })]
     #[test]
     fn nothing_given_is_forgotten_and_there_is_a_way_on(
         happenings in prop::collection::vec(happening(), 0..400),

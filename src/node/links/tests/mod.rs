@@ -4,6 +4,7 @@
 mod forged;
 mod linked;
 mod lost;
+mod rows;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -12,11 +13,12 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
+pub(in crate::node) use rows::{assert_same, rows_of};
+
 use super::{LinkEvent, Links};
 use crate::config::AfterPowerLoss;
 use crate::limiter::policy::{Durability, Limit, Policy, PolicySet};
-use crate::limiter::table::ServedCopy;
-use crate::limiter::transfer::{Row, Staging};
+use crate::limiter::transfer::Row;
 use crate::membership::identity::{Address, Identity};
 use crate::membership::roster::Roster;
 use crate::node::batch::OnCold;
@@ -322,32 +324,6 @@ impl TestNode {
     }
 }
 
-/// All rows that an engine holds in memory, by slot.
-pub(in crate::node) fn rows_of(engine: &Engine) -> std::collections::BTreeMap<Slot, Vec<Row>> {
-    let mut copy = ServedCopy::new(Slot::all().collect());
-    let mut rows = Vec::new();
-    let stored = engine.stored_rows();
-    while engine
-        .table
-        .copy_served(&mut copy, &stored, &mut rows)
-        .unwrap()
-    {}
-    let mut staged = std::collections::BTreeMap::new();
-    for (id, row) in rows {
-        let staging = staged.entry(id.slot());
-        let staging = staging.or_insert_with(|| Staging::new(id.slot(), 1 << 30));
-        staging.take(id, row).unwrap();
-    }
-    let finish = |(slot, staging): (Slot, Staging)| {
-        let clock = engine.table.slot_now(slot, engine.now());
-        (
-            slot,
-            staging.finish_served(clock, copy.count(slot)).unwrap(),
-        )
-    };
-    staged.into_iter().map(finish).collect()
-}
-
 pub(in crate::node) fn keys(names: std::ops::Range<usize>) -> Vec<String> {
     names.map(|n| format!("key-{n}")).collect()
 }
@@ -395,12 +371,4 @@ pub(in crate::node) async fn couple(authority: &Authority) -> (TestNode, TestNod
     replica.knows(&[&owner]).await;
     replica.follow(&owner, epoch).await;
     (owner, replica)
-}
-
-/// Both hold the same of all slots, up to the same commits.
-pub(in crate::node) fn assert_same(owner: &Engine, replica: &Engine) {
-    for slot in Slot::all() {
-        assert_eq!(owner.table.position(slot), replica.table.position(slot));
-    }
-    assert_eq!(rows_of(owner), rows_of(replica));
 }
