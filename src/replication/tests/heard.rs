@@ -103,20 +103,44 @@ fn who_says_to_be_in_sync_but_lacks_what_was_sent_before_its_link_is_told() {
 }
 
 #[test]
-fn a_replica_that_is_in_sync_from_the_first_is_told_as_such() {
-    let mut world = World::new();
-    world.connect(A);
-    world.connect(B);
-    let link = world.replicas[&A].link.unwrap();
-    // what it says itself comes before the slot is served
-    world.tracker.in_sync(A, link, &[(slot(0), at(1, 0))]);
-    assert_eq!(world.tracker.reports(), []);
-    world.serve(slot(0), &[A, B], &[A]);
+fn a_replica_that_follows_before_the_slot_is_served_is_in_sync_from_the_first() {
     let in_sync = Report::InSync {
         peer: A,
         slots: set(&[slot(0)]),
     };
-    assert_eq!(world.tracker.reports(), [in_sync]);
+    // whether or not the candidate has heard what it became
+    for became in [&[A][..], &[]] {
+        let mut world = World::new();
+        world.connect(A);
+        world.connect(B);
+        let link = world.replicas[&A].link.unwrap();
+        world.tracker.in_sync(A, link, &[(slot(0), at(1, 0))]);
+        assert_eq!(world.tracker.reports(), []);
+        world.serve(slot(0), &[A, B], became);
+        assert_eq!(world.tracker.reports(), [in_sync.clone()]);
+    }
+}
+
+#[test]
+fn what_was_said_of_another_reign_or_link_or_taken_back_does_not_count_later() {
+    let early = |position, then: fn(&mut World, u64)| {
+        let mut world = World::new();
+        world.connect(A);
+        world.connect(B);
+        let link = world.replicas[&A].link.unwrap();
+        world.tracker.in_sync(A, link, &[(slot(0), position)]);
+        then(&mut world, link);
+        world.tracker.reports();
+        world.serve(slot(0), &[A, B], &[]);
+        world.tracker.reports()
+    };
+    assert_eq!(early(at(2, 0), |_, _| {}), []);
+    assert_eq!(early(at(1, 1), |_, _| {}), []);
+    assert_eq!(early(at(1, 0), |world, _| world.connect(A)), []);
+    let taken_back = |world: &mut World, link| {
+        world.tracker.out_of_sync(A, link, &set(&[slot(0)]));
+    };
+    assert_eq!(early(at(1, 0), taken_back), []);
 }
 
 #[test]

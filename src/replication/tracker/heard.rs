@@ -76,6 +76,7 @@ impl Tracker {
                     if refusal == Refusal::Position {
                         self.reports.behind(peer, link, slot);
                     }
+                    self.note_early(place, slot, at);
                 }
             }
         }
@@ -111,8 +112,24 @@ impl Tracker {
         self.advance();
     }
 
+    /// Remembers a peer that follows a reign of this node before it is served.
+    fn note_early(&mut self, place: PeerNo, slot: Slot, at: Position) {
+        let served = self.slots.get(slot.index()).and_then(Option::as_deref);
+        let is_new = served.is_none_or(|served| served.epoch < at.epoch);
+        if is_new
+            && at.n == 0
+            && at.epoch.node == self.me
+            && let Some(peer) = self.peers.get_mut(place)
+        {
+            peer.early.insert(slot, at.epoch);
+        }
+    }
+
     /// The peer's acknowledgements do not count for the slot any more.
     pub(super) fn fall_behind(&mut self, place: PeerNo, slot: Slot) {
+        if let Some(peer) = self.peers.get_mut(place) {
+            peer.early.remove(&slot);
+        }
         let Some(Some(served)) = self.slots.get_mut(slot.index()) else {
             return self.refusals.add(Refusal::NotServed);
         };

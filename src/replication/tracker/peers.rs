@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use crate::replication::marks::Marks;
 use crate::replication::refusal::Refusal;
-use crate::types::NodeId;
+use crate::types::{Epoch, NodeId, Slot};
 
 /// A peer's place in the list.
 pub(super) type PeerNo = u16;
@@ -38,10 +38,13 @@ pub(super) struct Peer {
     pub(super) sync_asked: u64,
     /// Its place in the parts of the commit that is being told.
     pub(super) part: Option<usize>,
+    /// Slots that it has said to follow in reigns that were not served yet, from their beginning: it
+    /// may know before the owner that the reign's configuration is chosen. One reign a slot.
+    pub(super) early: BTreeMap<Slot, Epoch>,
 }
 
 impl Peer {
-    const fn new(node: NodeId) -> Self {
+    fn new(node: NodeId) -> Self {
         Self {
             node,
             link: None,
@@ -51,6 +54,7 @@ impl Peer {
             synced: 0,
             sync_asked: 0,
             part: None,
+            early: BTreeMap::new(),
         }
     }
 
@@ -172,6 +176,11 @@ impl Peers {
     /// Whether the peer has a link.
     pub(super) fn is_linked(&self, place: PeerNo) -> bool {
         self.get(place).is_some_and(|peer| peer.link.is_some())
+    }
+
+    /// In which reign, not served yet, a peer follows a slot already; it is forgotten.
+    pub(super) fn take_early(&mut self, place: PeerNo, slot: Slot) -> Option<Epoch> {
+        self.get_mut(place)?.early.remove(&slot)
     }
 
     /// See [`Peer::through`].

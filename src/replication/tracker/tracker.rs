@@ -30,7 +30,7 @@ pub(crate) struct PeerView {
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Tracker {
-    me: NodeId,
+    pub(super) me: NodeId,
     /// The highest commit that was told.
     pub(super) number: u64,
     pub(super) replicated: Marks,
@@ -70,18 +70,23 @@ impl Tracker {
     /// The slot is served as chosen from now on, after its stop: none of its commits is told yet, and
     /// all tickets up to now are of earlier reigns. Replicas named `in_sync` have its state as it is
     /// and take in what comes: they said that they had become the reign's, and had followed before.
+    /// So do those that have said on their links already that they follow in this reign.
     pub(crate) fn serve(&mut self, slot: Slot, chosen: &Configuration, in_sync: &[NodeId]) {
         self.give_up(slot);
         self.losses.close(slot, self.number);
         if chosen.owner != self.me {
             return;
         }
-        let served = Served::new((self.me, self.number), chosen, in_sync, &mut self.peers);
+        let mut served = Served::new((self.me, self.number), chosen, in_sync, &mut self.peers);
+        for copy in &mut served.copies {
+            let early = self.peers.take_early(copy.peer, slot);
+            copy.in_sync |= copy.fed && early == Some(chosen.epoch);
+        }
         if served.needed > 0 {
             self.missing.insert(slot);
             self.missing_floor = None;
         }
-        // What such a replica says itself may have come before the slot was served.
+        // What such a replica says itself may have come before, or never comes again.
         for copy in served.copies.iter().filter(|copy| copy.in_sync) {
             self.reports.in_sync(self.peers.node(copy.peer), slot);
         }
