@@ -60,9 +60,9 @@ mod vouch;
 mod tests;
 
 pub(crate) use coordinator::Stage;
+pub(crate) use ownership::Ownership;
 #[cfg(test)]
 pub(crate) use ownership::Standing;
-pub(crate) use ownership::Ownership;
 #[cfg(test)]
 pub(crate) use refusal::Refusal;
 pub(crate) use refusal::Refusals;

@@ -81,10 +81,6 @@ impl Tracker {
             self.missing.insert(slot);
             self.missing_floor = None;
         }
-        // What such a replica says itself may have come before the slot was served.
-        for copy in served.copies.iter().filter(|copy| copy.in_sync) {
-            self.reports.in_sync(self.peers.node(copy.peer), slot);
-        }
         if let Some(place) = self.slots.get_mut(slot.index()) {
             *place = Some(Box::new(served));
         }
