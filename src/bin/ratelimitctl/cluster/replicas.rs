@@ -190,7 +190,6 @@ fn slots(count: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::cluster::tests::{Seen, change, healthy, replicated};
     use crate::cluster::{Picture, short};
 
