@@ -138,7 +138,7 @@ impl World {
         let mut written = Vec::new();
         for &id in groups {
             let group = self.groups[id].clone();
-            let bytes = id.to_le_bytes();
+            let bytes = (id as u64).to_le_bytes();
             let gaps = self.mutated(Mutation::GapsAccepted);
             let Some(process) = self.machines[node].process.as_mut() else {
                 return false;

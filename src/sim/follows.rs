@@ -45,7 +45,8 @@ impl World {
     fn follow_on(&mut self, node: usize, peer: usize, slot: Slot, kept: Vec<Kept>) {
         let mut written = Vec::new();
         for kept in kept {
-            let id = kept.bytes.first_chunk().map(|it| usize::from_le_bytes(*it));
+            let id = kept.bytes.first_chunk().map(|it| u64::from_le_bytes(*it));
+            let id = id.and_then(|it| usize::try_from(it).ok());
             let Some(group) = id.and_then(|it| self.groups.get(it).cloned()) else {
                 continue;
             };

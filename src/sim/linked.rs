@@ -118,12 +118,12 @@ impl World {
     }
 
     /// What a replica says.
-    pub(super) fn replica_said(&mut self, node: usize, peer: usize, link: u64, said: ReplicaSaid) {
+    pub(super) fn replica_said(&mut self, node: usize, peer: usize, link: u64, said: &ReplicaSaid) {
         let Some(process) = self.process(node) else {
             return;
         };
         let (tracker, id) = (&mut process.tracker, node_id(peer));
-        let honest = match &said {
+        let honest = match said {
             ReplicaSaid::Applied { through, refused } => {
                 tracker.applied(id, link, *through, refused)
             }

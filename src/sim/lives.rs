@@ -291,7 +291,7 @@ impl World {
             Wire::CatchUpAsked { task, slots } => self.catch_up_asked(node, peer, task, &slots),
             Wire::CaughtUp { task, slots } => self.caught_up(node, peer, task, slots),
             Wire::FromOwner { link, said } => self.owner_said(node, peer, link, said),
-            Wire::FromReplica { link, said } => self.replica_said(node, peer, link, said),
+            Wire::FromReplica { link, said } => self.replica_said(node, peer, link, &said),
         }
     }
 }

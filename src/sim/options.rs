@@ -19,6 +19,10 @@ const VERSIONS: usize = 5;
 
 /// Everything about a run that is not decided step by step.
 #[derive(Debug, Clone)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a choice of its own, drawn from the seed"
+)]
 pub(super) struct Options {
     pub(super) seed: u64,
     pub(super) nodes: usize,

@@ -114,7 +114,7 @@ impl Plan {
             command.push_str(" --harsh");
         }
         if let Some(replicas) = self.replicas {
-            command.push_str(&format!(" --replicas {replicas}"));
+            command.extend([" --replicas ".to_owned(), replicas.to_string()]);
         }
         if let Some(mutation) = self.mutation {
             let name = MUTATIONS.iter().find(|it| it.mutation == mutation);

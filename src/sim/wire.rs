@@ -63,6 +63,7 @@ impl Wire {
 
 /// What an owner says to a replica.
 #[derive(Debug, Clone)]
+#[expect(clippy::large_enum_variant, reason = "few at a time")]
 pub(super) enum OwnerSaid {
     /// The link begins.
     Begin,
