@@ -180,7 +180,20 @@ impl Options {
                 self.faults |= LOSE_POWER;
             }
             Mutation::AnswerBeforeMajority => self.durability = Durability::Process,
-            Mutation::AcceptedFollowed => self.crash_ppm = 6000,
+            Mutation::ReplicateBelowPromise => {
+                // another takes over while the owner does not hear of it, but is heard
+                self.durability = Durability::Process;
+                self.faults = CUT_ONE_WAY | REWEIGH;
+                self.fault_every_ms = 200;
+                self.delay_us = 80_000;
+                self.crash_ppm = 0;
+            }
+            Mutation::AcceptedFollowed => {
+                (self.nodes, self.founders) = (REPLICAS, REPLICAS);
+                self.crash_ppm = 6000;
+                self.fault_every_ms = 300;
+                self.safety_ns = 20_000_000_000;
+            }
             _ => {}
         }
         self
@@ -191,7 +204,11 @@ impl Options {
 /// break, weights change.
 const TAKEOVERS: u64 = 0b1000_0001_0111_1001;
 /// Bit of the loss of power.
-const LOSE_POWER: u64 = 0b10;
+const LOSE_POWER: u64 = 1 << 1;
+/// Bit of the cuts of one direction.
+const CUT_ONE_WAY: u64 = 1 << 4;
+/// Bit of the changes of weights.
+const REWEIGH: u64 = 1 << 8;
 
 /// The versions of the policy set: a tight limit, one of wide buckets, and two limits together.
 fn policies(random: &mut Random) -> Policies {

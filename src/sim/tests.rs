@@ -1,6 +1,6 @@
 //! Seeds and mutations that run with every change.
 
-use super::mutations::{Listed, MUTATIONS};
+use super::mutations::{Listed, MUTATIONS, RARE};
 use super::{Coverage, Plan};
 
 const SEEDS: u64 = 200;
@@ -38,7 +38,7 @@ fn noticed_after(listed: &Listed) -> Option<u64> {
 
 #[test]
 fn every_protection_that_is_switched_off_is_missed() {
-    for listed in MUTATIONS {
+    for listed in MUTATIONS.into_iter().filter(|it| it.seeds <= RARE) {
         let seeds = noticed_after(&listed);
         println!("{:<30} {seeds:?} of {}", listed.name, listed.seeds);
         let name = listed.name;
