@@ -66,6 +66,8 @@ impl Ownership {
             if self.ledger.leaving.contains(slot) && !self.is_busy(slot) {
                 self.ledger.leaving.remove(slot);
                 self.ledger.set_complete(slot, false);
+                // Who wants it back copies it anew.
+                self.following.clear(slot);
                 task = Some(self.ledger.out.persist(slot));
                 tombstones.insert(slot);
             }

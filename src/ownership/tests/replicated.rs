@@ -314,6 +314,12 @@ fn a_learner_drops_what_nobody_wants_any_more() {
     world.run_for(Duration::from_secs(1));
     assert_eq!(world.at(4).states.len(), 0);
     assert!(!world.at(4).registers[0].unwrap().complete);
+    // In the same reign of its owner.
+    world.target_all(&ALL, &[1, 2, 3, 4]);
+    world.run_for(Duration::from_secs(3));
+    assert_eq!(world.at(4).states.len(), 6, "it learns again");
+    world.target_all(&ALL, &[1, 2, 3]);
+    world.run_for(Duration::from_secs(1));
     world.start(3);
     world.run_for(Duration::from_secs(6));
     world.check_settled();
