@@ -14,6 +14,7 @@ use crate::protocol::admin::{AdminRequest, AdminResponse, NodeCommand};
 use crate::protocol::client::{Ask, RequestBody, ResponseBody, Target};
 use crate::protocol::error::WireError;
 use crate::protocol::hello::Welcome;
+use crate::protocol::replicas::SlotView;
 use crate::server::{Answer, Decided, Kept, Wait};
 use crate::types::{Grant, ReservationId, SLOT_COUNT, Slot, SlotTime};
 
@@ -175,18 +176,9 @@ impl Engine {
             AdminRequest::Owner(key) => {
                 AdminResponse::Owner(cluster::owner(self, cluster, key).await)
             }
-            AdminRequest::Slot(number) => match Slot::new(*number) {
-                Some(slot) => cluster
-                    .slot(slot)
-                    .await
-                    .map_or_else(AdminResponse::Failed, |view| {
-                        AdminResponse::Slot(Box::new(view))
-                    }),
-                None => {
-                    let reason = format!("a slot is 0 to {}", SLOT_COUNT.saturating_sub(1));
-                    AdminResponse::Failed(WireError::Malformed { reason })
-                }
-            },
+            AdminRequest::Slot(number) => slot_view(cluster, *number)
+                .await
+                .map_or_else(AdminResponse::Failed, AdminResponse::Slot),
             AdminRequest::Node(NodeCommand::Weight(weight))
                 if !(1..=WEIGHT_MAX).contains(weight) =>
             {
@@ -345,6 +337,14 @@ impl Engine {
         }
         Ok(())
     }
+}
+
+/// What the node knows of the slot of this number.
+async fn slot_view(cluster: &Cluster, number: u16) -> Result<Box<SlotView>, WireError> {
+    let slot = Slot::new(number).ok_or_else(|| WireError::Malformed {
+        reason: format!("a slot is 0 to {}", SLOT_COUNT.saturating_sub(1)),
+    })?;
+    cluster.slot(slot).await.map(Box::new)
 }
 
 /// Why a command was not carried out; nothing has changed.

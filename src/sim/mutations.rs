@@ -118,11 +118,6 @@ const fn listed(mutation: Mutation, name: &'static str, seeds: u64) -> Listed {
     }
 }
 
-/// A mutation that takes more seeds is too rare to be looked for with every change: it takes the
-/// crash of a candidate, the one of its successor just when its configuration is chosen, and a third
-/// attempt by just the two that know the least. `tools/simulate --mutation` looks for it.
-pub(super) const RARE: u64 = 1000;
-
 /// All of them, with some three times as many seeds as it takes on average.
 pub(super) const MUTATIONS: [Listed; 30] = [
     listed(Mutation::PromiseNotSynced, "promise-not-synced", 30),

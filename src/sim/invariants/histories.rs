@@ -12,6 +12,8 @@ const MS: u64 = 1_000_000;
 struct History {
     judge: Judge,
     limits: Limits,
+    /// Whose grants come next.
+    reign: Epoch,
 }
 
 fn slot() -> Slot {
@@ -43,6 +45,7 @@ impl History {
         Self {
             judge: Judge::new(),
             limits: Limits::from(Limit::new(5, 1000).unwrap()),
+            reign: epoch(1),
         }
     }
 
@@ -54,12 +57,12 @@ impl History {
     /// Grants at a true time and a slot time, and acknowledges it.
     fn grant(&mut self, at_ms: u64, slot_ms: u64, cost: u64) -> &mut Self {
         let grant = self.judge.next_grant();
-        let limits = self.limits.clone();
+        let (limits, epoch) = (self.limits.clone(), self.reign);
         self.tell(
             at_ms,
             &Fact::Decided(Decided {
                 key: key(),
-                epoch: epoch(1),
+                epoch,
                 at_slot: SlotTime::from_ms(slot_ms),
                 cost,
                 limits: &limits,
@@ -70,6 +73,7 @@ impl History {
 
     fn serve(&mut self, node: usize, life: u64, state: &SlotState) -> &mut Self {
         let epoch = state.at.epoch;
+        self.reign = epoch;
         self.tell(
             100,
             &Fact::Served {
@@ -108,6 +112,19 @@ fn state(counter: u64, n: u64, grants: &[(u64, u64)]) -> SlotState {
         state.keys[1].check(&limits, cost, state.clock).unwrap();
     }
     state
+}
+
+#[test]
+fn what_completes_when_a_later_reign_has_begun_without_it_is_found() {
+    let mut history = History::new();
+    history.serve(0, 1, &state(1, 0, &[]));
+    let stopped = Fact::Stopped {
+        node: 0,
+        slot: slot(),
+    };
+    history.tell(150, &stopped).serve(1, 1, &state(2, 0, &[]));
+    history.reign = epoch(1);
+    history.grant(200, 150, 3).breaks("I2");
 }
 
 #[test]
