@@ -1,7 +1,7 @@
 //! What the ticket protocol of [`super`] is made of: a stripe's lock, and the numbers behind the
 //! open commit and the bitmap.
 //!
-//! In tests they are [`super::tests::scheduled`]: the same, but that `shuttle` decides who goes on
+//! In tests they are `tests::scheduled`: the same, but that `shuttle` decides who goes on
 //! at each of them, where it runs the test.
 
 #[cfg(not(test))]
