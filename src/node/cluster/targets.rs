@@ -67,7 +67,8 @@ impl Control {
     }
 
     /// The nodes that slots should be on. With one replica a node that is down keeps its slots, since
-    /// nobody else has them; with more, those are made elsewhere once it has been down for long.
+    /// nobody else has them; with more, those are made elsewhere once it has been down for long, if
+    /// there are nodes enough without it.
     fn members(&self, replicas: usize) -> Vec<Member> {
         let (now, patience) = (clock::mono_now(), self.settings.repair_after);
         let given_up = |node: &NodeId| {
@@ -75,13 +76,19 @@ impl Control {
             replicas > 1 && down.is_some_and(|since| now.since(*since) >= patience)
         };
         let entries = self.roster.ring_members();
-        let members = entries.filter(|it| !given_up(&it.node)).map(|it| Member {
+        let members = entries.map(|it| Member {
             node: it.node,
             weight: it.weight,
             zone: it.zone.clone(),
             stopping: it.standing == Standing::Stopping,
         });
-        members.collect()
+        let (gone, there): (Vec<Member>, Vec<Member>) = members.partition(|it| given_up(&it.node));
+        // Without these the others would give up the copies that they have.
+        let too_few = there.len() < placement::NODES_MIN;
+        let kept = if too_few { gone } else { Vec::new() };
+        let mut members: Vec<Member> = there.into_iter().chain(kept).collect();
+        members.sort_by_key(|it| it.node);
+        members
     }
 
     fn tell_of_replicas(&self, targeted: &Targeted) {
