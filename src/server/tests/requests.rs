@@ -154,7 +154,7 @@ async fn of_what_too_few_replicas_have_just_the_grants_are_lost() {
                 panic!("{answer:?}");
             };
             let expected = [
-                Err(WireError::Unavailable),
+                Err(WireError::AnswerLost),
                 Ok(decision(false, 1)),
                 Ok(decision(true, 2)),
             ];
@@ -163,7 +163,7 @@ async fn of_what_too_few_replicas_have_just_the_grants_are_lost() {
         // A command of slot 0, which is kept, and then is not.
         for expected in [
             ResponseBody::Done,
-            ResponseBody::Failed(WireError::Unavailable),
+            ResponseBody::Failed(WireError::AnswerLost),
         ] {
             let target = ask("free", "k").target;
             caller
