@@ -319,13 +319,13 @@ async fn a_directory_of_a_newer_format_is_refused_and_left_alone() {
         let options = rocksdb::Options::default();
         let families = rocksdb::DB::list_cf(&options, &path).unwrap();
         let db = rocksdb::DB::open_cf(&options, &path, &families).unwrap();
-        let value = 3u32.to_le_bytes();
+        let value = 999u32.to_le_bytes();
         let checksum = crc32fast::hash(&[b"format\0".as_slice(), &value].concat());
         let stored = [checksum.to_le_bytes(), value].concat();
         db.put_cf(db.cf_handle("meta").unwrap(), "format", stored)
             .unwrap();
     }
-    refuses(&home, &["has format 3", "run the newer version"]);
+    refuses(&home, &["has format 999", "run the newer version"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
