@@ -47,7 +47,7 @@ impl Control {
                     self.down_since.entry(member.node).or_insert(now);
                     tracing::warn!(
                         peer = %member.node, address = member.address.as_str(),
-                        "node is down; slots that it owns wait for it, and on_failure answers their keys"
+                        "node is down; slots that only it holds wait for it, and on_failure answers their keys; others are taken over"
                     );
                 }
                 SwimEffect::Alone if self.others() > 0 => {

@@ -106,9 +106,14 @@ impl Control {
     /// Stops granting in slots, and taking in what others commit of them.
     pub(super) async fn freeze(&mut self, task: TaskId, slots: SlotSet) -> Option<Event> {
         let served = slots.iter().filter(|it| self.engine.table.is_served(*it));
-        self.seals.begin(served, clock::mono_now());
+        let served: Vec<Slot> = served.collect();
+        let has_granted = !served.is_empty();
+        self.seals.begin(served.into_iter(), clock::mono_now());
         let frozen = self.engine.freeze(&slots).await;
-        self.wait_for_replicas().await;
+        // A replica's answer to a seal, on which a takeover waits, is not held up.
+        if has_granted {
+            self.wait_for_replicas().await;
+        }
         self.engine.replication.stop(&slots);
         self.links.close(&slots);
         self.tell_deaf(&slots);
@@ -215,20 +220,18 @@ impl Control {
         waiting: Vec<(Slot, Position, SlotTime)>,
     ) -> Option<Event> {
         let until = clock::mono_now().plus(COMMITS_WAIT);
-        self.becoming.push(Becoming {
+        let mut becoming = Becoming {
             task,
             epoch,
             waiting,
             became: SlotSet::EMPTY,
             until,
-        });
-        let mut becoming = self.becoming.pop()?;
-        let ended = self.go_on(&mut becoming, clock::mono_now());
-        if !ended {
-            self.becoming.push(becoming);
-            return None;
+        };
+        if self.go_on(&mut becoming, clock::mono_now()) {
+            return Some(becoming.end());
         }
-        Some(becoming.end())
+        self.becoming.push(becoming);
+        None
     }
 
     /// Looks again for states that wait for commits.
