@@ -22,6 +22,7 @@ mod start;
 mod status;
 mod upkeep;
 
+mod edges;
 mod error;
 mod limiter;
 mod links;

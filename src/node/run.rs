@@ -6,10 +6,12 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use futures_util::future::{join, join_all};
 use tokio::runtime::Builder;
 
 use super::clock;
 use super::cluster::{Membership, Part, PolicyText, birth, set_of};
+use super::edges::Edge;
 use super::engine::Engine;
 use super::error::StartError;
 use super::forward::Clustered;
@@ -142,6 +144,7 @@ pub struct Node {
     upkeep: UpkeepThread,
     membership: Membership,
     server: Arc<Server<Clustered<Engine>>>,
+    edges: Vec<Edge<Clustered<Engine>>>,
     workers: Vec<JoinHandle<()>>,
     drain_timeout: Duration,
 }
@@ -229,6 +232,7 @@ impl Node {
             upkeep,
             membership,
             server,
+            edges: Vec::new(),
             workers,
             drain_timeout: options.drain_timeout,
         };
@@ -252,10 +256,16 @@ impl Node {
             setup.endpoint(socket).map_err(StartError::Listen)?
         };
         let server = Arc::clone(&self.server);
+        let edges: Vec<_> = self
+            .edges
+            .iter_mut()
+            .filter_map(Edge::next_worker)
+            .collect();
         let worker = std::thread::Builder::new()
             .name(format!("worker-{n}"))
             .spawn(move || {
-                runtime.block_on(server.run(endpoint));
+                let edges = join_all(edges.into_iter().map(|serve| serve(Arc::clone(&server))));
+                runtime.block_on(join(server.run(endpoint), edges));
             });
         self.workers.push(worker.map_err(StartError::Thread)?);
         Ok(())

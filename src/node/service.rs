@@ -6,7 +6,7 @@ use super::batch::OnCold;
 use super::cluster::{self, Cluster};
 use super::engine::{Counts, Engine, Mode};
 use super::forward::Local;
-use crate::limiter::policy::OnFailure;
+use crate::limiter::policy::{Limits, OnFailure};
 use crate::limiter::table::{Asked, Change, ChangeError, Outcome, Reserve};
 use crate::membership::cluster_settings::NotReplicas;
 use crate::membership::roster::WEIGHT_MAX;
@@ -67,6 +67,11 @@ impl Local for Engine {
 
     fn carry_out_reading(&self, body: &RequestBody<'_>) -> Option<(ResponseBody, Option<Wait>)> {
         self.command(body, OnCold::Read)
+    }
+
+    fn limits(&self, policy: &str, key: &str) -> Result<Limits, WireError> {
+        let set = self.policies.current();
+        Ok(set.named(policy)?.plan_for(key).limits.clone())
     }
 
     async fn admin(&self, request: &AdminRequest<'_>) -> AdminResponse {

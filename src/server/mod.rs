@@ -21,6 +21,7 @@ mod admission;
 mod bounds;
 mod connection;
 mod deferred;
+mod desk;
 mod encode;
 mod hello;
 mod parked;
@@ -30,6 +31,7 @@ mod quic;
 mod round;
 mod service;
 mod stream;
+mod tcp;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
@@ -38,8 +40,10 @@ pub(crate) use tests::toy::Toy;
 pub(crate) use bounds::Bounds;
 #[cfg(test)]
 pub(crate) use connection::serve_requests;
+pub(crate) use desk::Desk;
 pub(crate) use peer_door::{PeerDoor, Stranger, Visit, Visited, Visitor};
-pub(crate) use quic::Server;
+pub(crate) use quic::{Server, Stopping};
 pub(crate) use service::{
     Answer, Carried, Decided, Kept, Mode, Postponed, Service, Settled, Task, Via, Wait, kept_apart,
 };
+pub(crate) use tcp::{Protocol, serve as serve_tcp};

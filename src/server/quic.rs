@@ -35,16 +35,16 @@ pub(crate) struct Server<S> {
 
 /// Tells when the node stops.
 #[derive(Debug, Clone)]
-pub(super) struct Stopping(watch::Receiver<Option<Duration>>);
+pub(crate) struct Stopping(watch::Receiver<Option<Duration>>);
 
 impl Stopping {
     /// Whether the node stops.
-    pub(super) fn has_begun(&self) -> bool {
+    pub(crate) fn has_begun(&self) -> bool {
         self.0.borrow().is_some()
     }
 
     /// Resolves when the node stops.
-    pub(super) fn begun(&self) -> impl Future<Output = ()> + Send + 'static {
+    pub(crate) fn begun(&self) -> impl Future<Output = ()> + Send + 'static {
         let mut stop = self.0.clone();
         async move {
             // An error says that the server is gone, which is a stop as well.
@@ -127,7 +127,7 @@ impl<S: Service> Server<S> {
     }
 
     /// Resolves when the node need not wait for its connections any more.
-    async fn drain_is_over(&self) {
+    pub(super) async fn drain_is_over(&self) {
         let mut stop = self.stop.subscribe();
         loop {
             let drain = (*stop.borrow_and_update()).unwrap_or_default();
@@ -206,6 +206,18 @@ impl<S: Service> Presence<S> {
         presence
     }
 
+    /// Counts a connection that needs no handshake of ours; `None`, and it is counted as turned away,
+    /// if there are too many.
+    pub(super) fn admit(server: &Arc<Server<S>>) -> Option<Self> {
+        match server.admission.knock(true) {
+            Knock::Come { connection, .. } => Some(Self::new(Arc::clone(server), connection)),
+            Knock::ComeAgain | Knock::Refuse => {
+                server.service.turned_away();
+                None
+            }
+        }
+    }
+
     fn tell(&self) {
         let open = self.server.admission.connections();
         self.server.service.connections_changed(open);
@@ -220,7 +232,7 @@ impl<S: Service> Drop for Presence<S> {
 }
 
 /// A task that panicked took its connection with it, and nothing else.
-fn report(ended: Result<(), tokio::task::JoinError>) {
+pub(super) fn report(ended: Result<(), tokio::task::JoinError>) {
     if let Err(error) = ended
         && error.is_panic()
     {

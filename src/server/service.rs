@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::limiter::policy::Durability;
+use crate::limiter::policy::{Durability, Limits};
 use crate::protocol::admin::{AdminRequest, AdminResponse};
 use crate::protocol::client::{Ask, RequestBody, ResponseBody, WireDecision};
 use crate::protocol::error::WireError;
@@ -166,6 +166,9 @@ pub(crate) trait Service: Send + Sync + 'static {
     /// Carries out any request but checks and peeks (which it answers with `Malformed`); the caller
     /// waits for as long as `left`.
     fn command(self: &Arc<Self>, body: &RequestBody<'_>, left: Duration, via: Via) -> Carried;
+
+    /// What the policy of this name allows a key.
+    fn limits(&self, policy: &str, key: &str) -> Result<Limits, WireError>;
 
     /// Carries out an admin's request but `Client` (which it answers with `Malformed`).
     fn admin(&self, request: &AdminRequest<'_>) -> impl Future<Output = AdminResponse> + Send;

@@ -9,6 +9,7 @@ use tokio::sync::Semaphore;
 
 use super::forwarder::Forwarder;
 use super::local::Local;
+use crate::limiter::policy::Limits;
 use crate::protocol::admin::{AdminRequest, AdminResponse};
 use crate::protocol::client::{Ask, RequestBody, ResponseBody};
 use crate::protocol::error::WireError;
@@ -67,6 +68,10 @@ impl<L: Local> Service for Clustered<L> {
             Some((body, wait)) => Carried::Now(body, wait),
             None => self.command_elsewhere(body, left, via),
         }
+    }
+
+    fn limits(&self, policy: &str, key: &str) -> Result<Limits, WireError> {
+        self.local.limits(policy, key)
     }
 
     async fn admin(&self, request: &AdminRequest<'_>) -> AdminResponse {

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 
+use crate::limiter::policy::Limits;
 use crate::protocol::admin::{AdminRequest, AdminResponse};
 use crate::protocol::client::{Ask, RequestBody, ResponseBody};
 use crate::protocol::error::WireError;
@@ -38,6 +39,9 @@ pub(crate) trait Local: Send + Sync + 'static {
 
     /// What is answered when the owner cannot be reached: the policy's `on_failure`.
     fn without_owner(&self, ask: &Ask<'_>) -> Decided;
+
+    /// As [`crate::server::Service::limits`].
+    fn limits(&self, policy: &str, key: &str) -> Result<Limits, WireError>;
 
     /// As [`crate::server::Service::admin`].
     fn admin(&self, request: &AdminRequest<'_>) -> impl Future<Output = AdminResponse> + Send;

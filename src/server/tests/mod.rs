@@ -4,6 +4,7 @@ mod admin;
 mod bad_input;
 mod bounds;
 mod deferred;
+mod desk;
 mod requests;
 mod shutdown;
 pub(super) mod toy;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use crate::limiter::policy::Durability;
+use crate::limiter::policy::{Durability, Limits};
 use crate::protocol::admin::{AdminRequest, AdminResponse, PolicyLine};
 use crate::protocol::client::{
     Ask, PolicyRef, RequestBody, ResponseBody, WireDecision, WireSource,
@@ -223,6 +223,11 @@ impl Service for Toy {
                 Carried::Now(ResponseBody::Done, Some(wait))
             }
         }
+    }
+
+    fn limits(&self, policy: &str, _key: &str) -> Result<Limits, WireError> {
+        let name = policy.to_owned();
+        Err(WireError::UnknownPolicy { name })
     }
 
     async fn admin(&self, request: &AdminRequest<'_>) -> AdminResponse {

@@ -4,6 +4,8 @@ mod client_side;
 #[cfg(feature = "server")]
 mod server_side;
 mod settings;
+#[cfg(feature = "server")]
+mod tcp;
 
 #[cfg(test)]
 pub(crate) use client_side::client_endpoint;
@@ -15,3 +17,5 @@ pub(crate) use server_side::{ServerSetup, bind};
 pub(crate) use settings::STREAMS_MAX;
 #[cfg(feature = "server")]
 pub(crate) use settings::widen_for_peer;
+#[cfg(feature = "server")]
+pub(crate) use tcp::bind_tcp;

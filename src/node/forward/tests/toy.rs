@@ -7,7 +7,7 @@ use crossbeam::channel::{Receiver, Sender, bounded};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use crate::limiter::policy::Durability;
+use crate::limiter::policy::{Durability, Limits};
 use crate::node::forward::Local;
 use crate::protocol::admin::{AdminRequest, AdminResponse, Inspected};
 use crate::protocol::client::{
@@ -199,6 +199,11 @@ impl Local for Toy {
             source: WireSource::Degraded,
             ..decision(false, ask.target.key)
         })
+    }
+
+    fn limits(&self, policy: &str, _key: &str) -> Result<Limits, WireError> {
+        let name = policy.to_owned();
+        Err(WireError::UnknownPolicy { name })
     }
 
     async fn admin(&self, request: &AdminRequest<'_>) -> AdminResponse {
