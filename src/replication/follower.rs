@@ -237,6 +237,12 @@ impl Follower {
         *last = at.max(*last);
     }
 
+    /// For the simulator, which must notice that this is done.
+    #[cfg(any(test, feature = "internals"))]
+    pub(crate) fn forget_unapplied(&mut self, slot: Slot) {
+        self.unapplied.remove(&slot);
+    }
+
     /// Keeps a group of a slot that is behind, if there is room and it goes on from the last.
     fn keep(&mut self, slot: Slot, at: Position, clock: SlotTime, bytes: &[u8]) -> Taken {
         self.note_unapplied(slot, at);
