@@ -4,6 +4,10 @@
 //! seen, until its state has caught up; then [`Follower::follow`] hands it back in order. What is kept
 //! is bounded; where there is no more room a slot's commits are refused until it catches up anew.
 //!
+//! An acknowledgement says that all is applied but what it names as refused; so what is only kept is
+//! named there too, lest an owner that takes the slot for in sync count it. And what came and was
+//! given up again is remembered: a state that lacks it never follows.
+//!
 //! Whether a group may be applied is decided by the table (R1), under its lock. The follower keeps
 //! order, and says nothing is whole that is not.
 
@@ -33,7 +37,8 @@ pub(crate) struct Group {
 pub(crate) enum Taken {
     /// Give it to the table, and say what it found by [`Follower::applied`].
     Apply,
-    /// Nothing: it is kept until the slot has caught up, or is known already.
+    /// Nothing: it is kept until the slot has caught up, or is known already. Until then it is told as
+    /// refused.
     Kept,
     /// Nothing: it is refused.
     Refused,
@@ -83,6 +88,8 @@ struct Backlog {
 pub(crate) struct Follower {
     owner: NodeId,
     slots: BTreeMap<Slot, Standing>,
+    /// The last commit of each slot that came since it last followed.
+    unapplied: BTreeMap<Slot, Position>,
     kept_bytes: usize,
     kept_bytes_max: usize,
     /// To be told to the ownership.
@@ -98,6 +105,7 @@ impl Follower {
         Self {
             owner,
             slots: BTreeMap::new(),
+            unapplied: BTreeMap::new(),
             kept_bytes: 0,
             kept_bytes_max: KEPT_BYTES_MAX,
             behind,
@@ -143,7 +151,10 @@ impl Follower {
                 self.fall_behind(slot);
                 self.keep(slot, at, clock, bytes);
             }
-            Found::Closed => self.fall_behind(slot),
+            Found::Closed => {
+                self.fall_behind(slot);
+                self.note_unapplied(slot, at);
+            }
         }
         self.refused.insert(slot);
         false
@@ -164,10 +175,12 @@ impl Follower {
             Some(Standing::Follows(_)) | None => Backlog::default(),
         };
         self.kept_bytes = self.kept_bytes.saturating_sub(backlog.bytes());
-        if !backlog.continues(at) {
+        let unapplied = self.unapplied.get(&slot).copied().unwrap_or_default();
+        if !backlog.continues(at) || !backlog.reaches(at, unapplied) {
             self.fall_behind(slot);
             return Err(Gap { slot, at });
         }
+        self.unapplied.remove(&slot);
         self.behind.remove(slot);
         self.refused.remove(slot);
         self.slots.insert(slot, Standing::Follows(at.epoch));
@@ -202,7 +215,7 @@ impl Follower {
         std::mem::replace(&mut self.behind, SlotSet::EMPTY)
     }
 
-    /// The slots of which something was refused since this was asked last, for the next
+    /// The slots of which something was not applied since this was asked last, for the next
     /// acknowledgement.
     pub(crate) fn take_refused(&mut self) -> SlotSet {
         std::mem::replace(&mut self.refused, SlotSet::EMPTY)
@@ -219,8 +232,21 @@ impl Follower {
         self.kept_bytes
     }
 
+    fn note_unapplied(&mut self, slot: Slot, at: Position) {
+        let last = self.unapplied.entry(slot).or_default();
+        *last = at.max(*last);
+    }
+
+    /// For the simulator, which must notice that this is done.
+    #[cfg(any(test, feature = "internals"))]
+    pub(crate) fn forget_unapplied(&mut self, slot: Slot) {
+        self.unapplied.remove(&slot);
+    }
+
     /// Keeps a group of a slot that is behind, if there is room and it goes on from the last.
     fn keep(&mut self, slot: Slot, at: Position, clock: SlotTime, bytes: &[u8]) -> Taken {
+        self.note_unapplied(slot, at);
+        self.refused.insert(slot);
         let Some(Standing::Behind(backlog)) = self.slots.get_mut(&slot) else {
             return self.refuse(slot);
         };
@@ -311,5 +337,11 @@ impl Backlog {
         }
         let first = self.groups.front().map(|first| first.at.n);
         first.is_none_or(|first| first <= at.n.saturating_add(1))
+    }
+
+    /// Whether a state at this position has, with what was kept, all up to a commit that came.
+    fn reaches(&self, at: Position, came: Position) -> bool {
+        let last = self.groups.back().map(|last| last.at);
+        came <= at || last.is_some_and(|last| last >= came)
     }
 }

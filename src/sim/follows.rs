@@ -3,6 +3,7 @@
 use super::disk::Write;
 use super::following::{found, one};
 use super::machine::{node_id, node_of};
+use super::mutations::Mutation;
 use super::world::World;
 use crate::ownership::event::Event;
 use crate::replication::{Found, Group as Kept};
@@ -28,6 +29,9 @@ impl World {
             let Some(visit) = process.visits.get_mut(&peer) else {
                 continue;
             };
+            if self.mutation == Some(Mutation::GivenUpForgotten) {
+                visit.follower.forget_unapplied(slot);
+            }
             let Ok(kept) = visit.follower.follow(slot, at) else {
                 self.coverage.note(("rule", "gap behind a copy"));
                 continue;

@@ -50,6 +50,8 @@ pub(super) enum Mutation {
     ReplicateBelowPromise,
     /// R1: a replica takes in what follows a gap.
     GapsAccepted,
+    /// R1: a replica forgets what came of a slot and was given up when it was sealed.
+    GivenUpForgotten,
     /// R1: a replica takes commits in onto the state of an older reign.
     ReplicateOntoOlderEpoch,
     /// R5: a state that may lack something counts all the same.
@@ -76,6 +78,7 @@ impl Mutation {
             Self::AnswerBeforeMajority
                 | Self::ReplicateBelowPromise
                 | Self::GapsAccepted
+                | Self::GivenUpForgotten
                 | Self::ReplicateOntoOlderEpoch
                 | Self::IncompleteTrusted
                 | Self::RepairWithoutIncarnation
@@ -119,7 +122,7 @@ const fn listed(mutation: Mutation, name: &'static str, seeds: u64) -> Listed {
 }
 
 /// All of them, with some three times as many seeds as it takes on average.
-pub(super) const MUTATIONS: [Listed; 30] = [
+pub(super) const MUTATIONS: [Listed; 31] = [
     listed(Mutation::PromiseNotSynced, "promise-not-synced", 30),
     listed(
         Mutation::OwnerIgnoresItsPromise,
@@ -162,6 +165,7 @@ pub(super) const MUTATIONS: [Listed; 30] = [
         100,
     ),
     listed(Mutation::GapsAccepted, "gaps-accepted", 60),
+    listed(Mutation::GivenUpForgotten, "given-up-forgotten", 4000),
     listed(
         Mutation::ReplicateOntoOlderEpoch,
         "replicate-onto-older-epoch",

@@ -136,3 +136,43 @@ fn a_new_link_has_all_slots_behind() {
     assert_eq!(follower.behind(), set(&[slot(0), slot(1)]));
     assert_eq!(take(&mut follower, 1, 1), Taken::Kept);
 }
+
+#[test]
+fn a_state_that_lacks_what_came_and_was_given_up_never_follows() {
+    let all = set(&[slot(0)]);
+    let given_up: [fn(&mut Follower, &SlotSet); 3] = [
+        |follower, slots| follower.close(slots),
+        |follower, slots| follower.restart(slots),
+        |follower, _| {
+            // The slot was sealed just before.
+            assert_eq!(kept(follower, 1, 1), Ok(vec![]));
+            assert_eq!(take(follower, 1, 2), Taken::Apply);
+            let group = (at(1, 2), SlotTime::ZERO, &b"group"[..]);
+            assert!(!follower.applied(slot(0), group, Found::Closed));
+        },
+    ];
+    for give_up in given_up {
+        let mut follower = follower();
+        follower.close(&all);
+        assert_eq!(take(&mut follower, 1, 1), Taken::Kept);
+        give_up(&mut follower, &all);
+        assert!(kept(&mut follower, 1, 0).is_err());
+        // What comes next does not hide it,
+        take(&mut follower, 1, 3);
+        assert!(kept(&mut follower, 1, 0).is_err());
+        // a state that has it follows, and so does one of a later reign.
+        assert_eq!(kept(&mut follower, 1, 3), Ok(vec![]));
+        assert_eq!(kept(&mut follower, 2, 0), Ok(vec![]));
+    }
+}
+
+#[test]
+fn what_is_only_kept_is_not_acknowledged() {
+    let mut follower = follower();
+    assert_eq!(take(&mut follower, 1, 1), Taken::Kept);
+    assert_eq!(follower.take_refused(), set(&[slot(0)]));
+    assert_eq!(take(&mut follower, 1, 2), Taken::Kept);
+    // Once it is handed back it is applied before anything else is said.
+    assert_eq!(kept(&mut follower, 1, 0), Ok(vec![1, 2]));
+    assert_eq!(follower.take_refused(), SlotSet::EMPTY);
+}
