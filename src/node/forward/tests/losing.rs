@@ -197,3 +197,36 @@ async fn what_a_gone_owner_gave_away_meanwhile_is_asked_of_the_new_one() {
     assert_eq!(answers, [granted("22:a", WireSource::Proxied)]);
     assert_eq!(cluster.node(2).toy.counted("22:a"), 1);
 }
+
+#[tokio::test]
+async fn what_only_looks_does_not_wait_for_an_owner_whose_slot_was_taken_over() {
+    for (mode, source, counted) in [
+        (Mode::Look, WireSource::Owner, 0),
+        (Mode::Count, WireSource::Proxied, 1),
+    ] {
+        let cluster = Cluster::with_owners(2, Waits::default());
+        let (one, two) = (cluster.node(1), cluster.node(2));
+        // It answers when it may.
+        two.toy.chill("20:a");
+        let asks = [ask("free", "20:a")];
+        let asked = one.decide_all(&asks, mode, LONG, Via::Caller);
+        let taken_over = async {
+            one.knows(20, 2, 1);
+            one.serve(20);
+            if mode == Mode::Count {
+                two.toy.let_read();
+            }
+        };
+        let (answers, ()) = tokio::join!(asked, taken_over);
+        assert_eq!(answers, [granted("20:a", source)]);
+        let counts = [&one.toy, &two.toy].map(|toy| toy.counted("20:a"));
+        assert_eq!(
+            counts,
+            [0, counted],
+            "counted where it was sent, or nowhere"
+        );
+        if mode == Mode::Look {
+            two.toy.let_read();
+        }
+    }
+}
