@@ -1,7 +1,7 @@
 //! What the clones of a client, its calls and its tasks share: the places with their lanes, what is
 //! known of the cluster, the denials, and who watches deadlines.
 
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -14,6 +14,7 @@ use super::clock::Clock;
 use super::denials::Denials;
 use super::error::CheckError;
 use super::health::Health;
+use super::holders::SharedHolders;
 use super::lane::Lane;
 use super::place::{Place, Shape};
 use super::pool::Known;
@@ -27,20 +28,14 @@ use crate::types::SLOT_COUNT;
 /// Least time between two looks at the deadlines: so much later than its deadline a call may end.
 const DEADLINE_SLACK: Duration = Duration::from_millis(2);
 
-/// The place of a slot that has none.
-pub(super) const ANYWHERE: u8 = u8::MAX;
-
-const _: () = assert!(NODES_MAX < ANYWHERE as usize);
-
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Core {
     pub(super) shape: Shape,
     /// [`SEEDS`], and one for each node of its own.
     pub(super) places: Box<[Place]>,
-    /// For each slot the place of its owner, or [`ANYWHERE`]. Written under the lock of `known`,
-    /// read without it: an old value costs a round trip.
-    pub(super) slots: Box<[AtomicU8]>,
+    /// For each slot who holds it. Written under the lock of `known`, read without it.
+    pub(super) slots: Box<[SharedHolders]>,
     /// Whether any owner is known.
     pub(super) routed: AtomicBool,
     /// Whether there are several nodes to ask.
@@ -74,7 +69,7 @@ impl Core {
         Self {
             shape,
             places,
-            slots: (0..SLOT_COUNT).map(|_| AtomicU8::new(ANYWHERE)).collect(),
+            slots: (0..SLOT_COUNT).map(|_| SharedHolders::none()).collect(),
             routed: AtomicBool::new(false),
             spread: AtomicBool::new(false),
             secret: Secret::new(&welcome.key_secret),
@@ -114,7 +109,7 @@ impl Core {
     /// Whether any lane has a stream.
     pub(super) fn is_connected(&self) -> bool {
         let mut lanes = self.places.iter().flat_map(Place::lanes);
-        lanes.any(|lane| lane.health() == Health::Up)
+        lanes.any(|lane| matches!(lane.health(), Health::Up | Health::Quiet))
     }
 
     /// Ends everything that waits, for good.

@@ -144,19 +144,19 @@ impl<'l> List<'l> {
         .collect()
     }
 
-    /// Asks those numbered in `open`, each its owner, all owners at the same time.
+    /// Asks those numbered in `open`, each its owner or who stands in for it, all at the same time.
     async fn ask_owners(&self, open: Vec<usize>) -> Vec<(usize, Answer)> {
-        let mut by_owner: BTreeMap<Option<usize>, Vec<usize>> = BTreeMap::new();
+        let mut by_place: BTreeMap<Option<usize>, Vec<usize>> = BTreeMap::new();
         for n in open {
             let aim = self.aims.get(n).copied().flatten();
-            let owner = aim.map(|aim| self.core.place_of_slot(Some(aim.slot)));
-            by_owner.entry(owner).or_default().push(n);
+            let place = aim.map(|aim| self.core.nearest(aim.slot));
+            by_place.entry(place).or_default().push(n);
         }
-        let owners = by_owner.into_values().map(|numbers| self.ask_one(numbers));
-        join_all(owners).await.into_iter().flatten().collect()
+        let places = by_place.into_values().map(|numbers| self.ask_one(numbers));
+        join_all(places).await.into_iter().flatten().collect()
     }
 
-    /// Asks those of one owner.
+    /// Asks those of one place.
     async fn ask_one(&self, numbers: Vec<usize>) -> Vec<(usize, Answer)> {
         let mut rest = numbers.as_slice();
         let mut at_once: VecDeque<(Chunk, Attempt, Queued<'l>)> = VecDeque::new();
@@ -233,7 +233,8 @@ impl<'l> List<'l> {
                 | ResponseBody::Refunded { .. }
                 | ResponseBody::Reserved { .. }
                 | ResponseBody::Done
-                | ResponseBody::Routes(_),
+                | ResponseBody::Routes(_)
+                | ResponseBody::ReplicaRoutes(_),
             ) => {}
             Err(error) => otherwise = error,
         }

@@ -11,7 +11,8 @@
 //! One task ends calls at their deadlines (`core`), one a connection makes it again when it is lost
 //! (`link`, `dial`, `backoff`), one keeps the routes fresh (`watch`), and one starts connections to
 //! nodes that are asked for the first time (`keeper`). What is known of the cluster (`route_cache`),
-//! and which node has which place for its connections (`seats`, `place`), come together in `pool`.
+//! and which node has which place for its connections (`seats`, `place`), come together in `pool`, and
+//! calls read from it who holds a slot (`holders`).
 //! Denials that are still true are answered without asking (`denial_cache`, `denials`).
 
 mod admin;
@@ -36,6 +37,7 @@ mod dial;
 mod dial_error;
 mod error;
 mod health;
+mod holders;
 mod keeper;
 mod lane;
 mod link;

@@ -21,5 +21,9 @@ mod resting;
 #[cfg(feature = "server")]
 mod routing;
 #[cfg(feature = "server")]
+mod silent;
+#[cfg(feature = "server")]
 mod toy;
+#[cfg(feature = "server")]
+mod trio;
 mod waiters;

@@ -1,6 +1,8 @@
 use super::*;
 use crate::client::ResendLost;
 use crate::protocol::client::{Request, RequestBody, Response, ResponseBody};
+use crate::protocol::routes::Routes;
+use crate::server::Carried;
 
 /// A node that loses its first connection as soon as it was asked something, and then behaves;
 /// it says how often each kind of request came.
@@ -229,4 +231,22 @@ async fn what_only_looks_does_not_wait_for_an_owner_whose_slot_was_taken_over() 
             two.toy.let_read();
         }
     }
+}
+
+#[tokio::test]
+async fn clients_are_told_replicas_if_they_ask_and_else_owners() {
+    let cluster = Cluster::with_owners(2, Waits::default());
+    let one = cluster.node(1);
+    let asked = |body| match one.clustered.command(&body, LONG, Via::Caller) {
+        Carried::Open(answer) => answer,
+        Carried::Now(..) | Carried::Later(_) => panic!("routes hang"),
+    };
+    let owners = asked(RequestBody::Routes { known: 0 }).await;
+    let all = asked(RequestBody::ReplicaRoutes { known: 0 }).await;
+    let (ResponseBody::Routes(owners), ResponseBody::ReplicaRoutes(all)) = (owners, all) else {
+        panic!("other answers");
+    };
+    assert_eq!(owners.runs[1], (10, 0));
+    assert_eq!(all.sets[1][0], 0);
+    assert_eq!(*owners, Routes::from(*all));
 }
