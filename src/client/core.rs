@@ -16,6 +16,7 @@ use super::error::CheckError;
 use super::health::Health;
 use super::holders::SharedHolders;
 use super::lane::Lane;
+use super::patience::Patience;
 use super::place::{Place, Shape};
 use super::pool::Known;
 use super::rest::Resting;
@@ -51,6 +52,8 @@ pub(super) struct Core {
     pub(super) closed: AtomicBool,
     /// Calls that were turned away and come again.
     pub(super) resting: Resting,
+    /// How long peeks wait before they ask somebody else too.
+    pub(super) patience: Mutex<Patience>,
     clock: Clock,
     /// When the timekeeper looks at the deadlines next, in ns; `u64::MAX` while it looks or if
     /// nobody waits.
@@ -80,6 +83,7 @@ impl Core {
             next_lane: AtomicUsize::new(0),
             closed: AtomicBool::new(false),
             resting: Resting::default(),
+            patience: Mutex::default(),
             clock: Clock::start(),
             next_look_ns: AtomicU64::new(u64::MAX),
             sooner: Notify::new(),

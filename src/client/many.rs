@@ -8,13 +8,13 @@ use futures_util::future::join_all;
 
 use super::aim::Aim;
 use super::attempt::Attempt;
-use super::batch::{ASK_BYTES_MAX, ASKS_BYTES_MAX, CHECK_VARIANT, encode_checks};
+use super::batch::{ASK_BYTES_MAX, ASKS_BYTES_MAX, CHECK_VARIANT, PEEK_VARIANT, encode_checks};
 use super::check::Check;
 use super::core::Core;
 use super::denial_cache::Asked;
 use super::error::CheckError;
 use super::rest::{Rest, Rests};
-use super::settings::Settings;
+use super::settings::{Hedging, Settings};
 use super::waiting::Waiting;
 use crate::protocol::client::{BATCH_MAX, ResponseBody};
 use crate::protocol::error::WireError;
@@ -43,6 +43,7 @@ pub(super) async fn ask_all(
         aims: checks.iter().map(|check| core.aim(check)).collect(),
         asked: core.denials.asked(now),
         attempt: Attempt::new(now, None, settings.sends(), settings.deadline),
+        hedging: settings.hedging_of(variant == PEEK_VARIANT),
     };
     let mut answers: Vec<Option<Answer>> = checks.iter().map(|_| None).collect();
     let mut open = list.not_denied(&mut answers);
@@ -126,6 +127,7 @@ struct List<'l> {
     asked: Asked,
     /// What each frame begins with.
     attempt: Attempt,
+    hedging: Hedging,
 }
 
 impl<'l> List<'l> {
@@ -173,14 +175,26 @@ impl<'l> List<'l> {
             };
             let answer = match waiting {
                 Ok(Some(waiting)) => {
-                    let (body, checks) = (&chunk.body, chunk.checks);
-                    let core = self.core;
-                    core.finish(&mut attempt, body, checks, waiting).await
+                    let request = (&chunk.body, chunk.checks);
+                    self.finish(&mut attempt, request, waiting).await
                 }
                 Ok(None) => Ok(ResponseBody::Decisions(Vec::new())),
                 Err(error) => Err(error),
             };
             self.spread(chunk, &attempt, answer, &mut answers);
+        }
+    }
+
+    async fn finish(
+        &self,
+        attempt: &mut Attempt,
+        (body, checks): (&Bytes, usize),
+        waiting: Waiting<'l>,
+    ) -> Result<ResponseBody, CheckError> {
+        let core = self.core;
+        match self.hedging {
+            Hedging::Peeks => core.finish_peek(attempt, (body, checks), waiting).await,
+            Hedging::Off => core.finish(attempt, body, checks, waiting).await,
         }
     }
 

@@ -13,6 +13,8 @@ mod denial_cache;
 #[cfg(feature = "server")]
 mod denying;
 #[cfg(feature = "server")]
+mod hedging;
+#[cfg(feature = "server")]
 mod losing;
 #[cfg(feature = "server")]
 mod restarting;
