@@ -20,6 +20,7 @@ use super::core::Core;
 use super::error::CheckError;
 use super::health::Health;
 use super::lane::Lane;
+use super::place::Place;
 use super::rest::Rest;
 use super::stream::Spread;
 use super::waiters::Outcome;
@@ -103,7 +104,7 @@ impl Core {
             self.want(place);
             self.place(place)
         });
-        let mut lanes = holding.chain(self.others(owner)).flat_map(|it| it.lanes());
+        let mut lanes = holding.chain(self.others(owner)).flat_map(Place::lanes);
         lanes.find(|lane| lane.health() == Health::Up && lane.node() != hedge.asked)
     }
 

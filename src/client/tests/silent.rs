@@ -28,7 +28,7 @@ async fn while_an_owner_is_down_its_next_replica_is_asked_before_anybody_else() 
         let lost = client.check("api", KEY).await;
         assert_eq!(lost.unwrap().remaining, 1);
         let list = client.check_many([("api", "a"), ("api", "b")]).await;
-        assert!(list.iter().all(|answer| answer.is_ok()));
+        assert!(list.iter().all(Result::is_ok));
         let at = SlotTime::from_ms(1);
         let refund = client.refund("api", KEY, Grant { at, cost: 3 });
         assert_eq!(refund.await.unwrap(), 3);
