@@ -289,6 +289,7 @@ fn unfitting(body: ResponseBody) -> CheckError {
         | ResponseBody::Refunded { .. }
         | ResponseBody::Reserved { .. }
         | ResponseBody::Done
-        | ResponseBody::Routes(_) => CheckError::UnexpectedAnswer,
+        | ResponseBody::Routes(_)
+        | ResponseBody::ReplicaRoutes(_) => CheckError::UnexpectedAnswer,
     }
 }

@@ -15,7 +15,7 @@ use super::link::Link;
 use super::place::Shape;
 use super::seats::SEEDS;
 use super::seed::Seed;
-use super::settings::{OnUnavailable, ResendLost, Routing, Settings};
+use super::settings::{Hedging, OnUnavailable, ResendLost, Routing, Settings};
 use super::watch::watch_routes;
 use crate::protocol::hello::{ALPN_ADMIN, ALPN_CLIENT};
 use crate::transport::endpoint::{STREAMS_MAX, client_config};
@@ -100,6 +100,12 @@ impl Builder {
     /// told.
     pub const fn resend_lost(mut self, resend_lost: ResendLost) -> Self {
         self.settings.resend_lost = resend_lost;
+        self
+    }
+
+    /// Whether a peek that takes longer than usual is asked of a second node too; it is unless told.
+    pub const fn hedging(mut self, hedging: Hedging) -> Self {
+        self.settings.hedging = hedging;
         self
     }
 

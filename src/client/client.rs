@@ -253,6 +253,7 @@ impl Client {
             | ResponseBody::Reserved { .. }
             | ResponseBody::Done
             | ResponseBody::Routes(_)
+            | ResponseBody::ReplicaRoutes(_)
             | ResponseBody::Failed(_) => Err(CheckError::UnexpectedAnswer),
         }
     }
@@ -321,6 +322,7 @@ impl Client {
             | ResponseBody::Refunded { .. }
             | ResponseBody::Reserved { .. }
             | ResponseBody::Routes(_)
+            | ResponseBody::ReplicaRoutes(_)
             | ResponseBody::Failed(_) => Err(CheckError::UnexpectedAnswer),
         }
     }

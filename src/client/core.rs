@@ -1,7 +1,7 @@
 //! What the clones of a client, its calls and its tasks share: the places with their lanes, what is
 //! known of the cluster, the denials, and who watches deadlines.
 
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -14,7 +14,9 @@ use super::clock::Clock;
 use super::denials::Denials;
 use super::error::CheckError;
 use super::health::Health;
+use super::holders::SharedHolders;
 use super::lane::Lane;
+use super::patience::Patience;
 use super::place::{Place, Shape};
 use super::pool::Known;
 use super::rest::Resting;
@@ -27,20 +29,14 @@ use crate::types::SLOT_COUNT;
 /// Least time between two looks at the deadlines: so much later than its deadline a call may end.
 const DEADLINE_SLACK: Duration = Duration::from_millis(2);
 
-/// The place of a slot that has none.
-pub(super) const ANYWHERE: u8 = u8::MAX;
-
-const _: () = assert!(NODES_MAX < ANYWHERE as usize);
-
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Core {
     pub(super) shape: Shape,
     /// [`SEEDS`], and one for each node of its own.
     pub(super) places: Box<[Place]>,
-    /// For each slot the place of its owner, or [`ANYWHERE`]. Written under the lock of `known`,
-    /// read without it: an old value costs a round trip.
-    pub(super) slots: Box<[AtomicU8]>,
+    /// For each slot who holds it. Written under the lock of `known`, read without it.
+    pub(super) slots: Box<[SharedHolders]>,
     /// Whether any owner is known.
     pub(super) routed: AtomicBool,
     /// Whether there are several nodes to ask.
@@ -56,6 +52,8 @@ pub(super) struct Core {
     pub(super) closed: AtomicBool,
     /// Calls that were turned away and come again.
     pub(super) resting: Resting,
+    /// How long peeks wait before they ask somebody else too.
+    pub(super) patience: Mutex<Patience>,
     clock: Clock,
     /// When the timekeeper looks at the deadlines next, in ns; `u64::MAX` while it looks or if
     /// nobody waits.
@@ -74,7 +72,7 @@ impl Core {
         Self {
             shape,
             places,
-            slots: (0..SLOT_COUNT).map(|_| AtomicU8::new(ANYWHERE)).collect(),
+            slots: (0..SLOT_COUNT).map(|_| SharedHolders::none()).collect(),
             routed: AtomicBool::new(false),
             spread: AtomicBool::new(false),
             secret: Secret::new(&welcome.key_secret),
@@ -85,6 +83,7 @@ impl Core {
             next_lane: AtomicUsize::new(0),
             closed: AtomicBool::new(false),
             resting: Resting::default(),
+            patience: Mutex::default(),
             clock: Clock::start(),
             next_look_ns: AtomicU64::new(u64::MAX),
             sooner: Notify::new(),
@@ -114,7 +113,7 @@ impl Core {
     /// Whether any lane has a stream.
     pub(super) fn is_connected(&self) -> bool {
         let mut lanes = self.places.iter().flat_map(Place::lanes);
-        lanes.any(|lane| lane.health() == Health::Up)
+        lanes.any(|lane| matches!(lane.health(), Health::Up | Health::Quiet))
     }
 
     /// Ends everything that waits, for good.

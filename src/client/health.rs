@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::error::ConnectError;
 use crate::types::NodeId;
 
-/// Whether a lane can carry requests now; in the order in which lanes are preferred.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+/// Whether a lane can carry requests now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub(super) enum Health {
     /// The client's tasks have ended.
@@ -20,6 +20,8 @@ pub(super) enum Health {
     Up = 3,
     /// It belongs to no node at present.
     Vacant = 4,
+    /// There is a stream, and for a while the node has not even acknowledged what came on it.
+    Quiet = 5,
 }
 
 impl Health {
@@ -30,6 +32,7 @@ impl Health {
             2 => Self::Connecting,
             3 => Self::Up,
             4 => Self::Vacant,
+            5 => Self::Quiet,
             _ => Self::Closed,
         }
     }

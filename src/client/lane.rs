@@ -16,9 +16,9 @@ use parking_lot::Mutex;
 use super::batch::{Queue, Whole};
 use super::error::ConnectError;
 use super::health::{Doubt, Health, Turned};
-use super::pending::{Expecting, Pending, Sent};
+use super::pending::Pending;
 use super::waiters::{Outcome, WaiterId, Waiters};
-use crate::protocol::client::{Response, ResponseBody};
+use crate::protocol::client::Response;
 use crate::types::NodeId;
 
 /// Bytes taken for one write before the queue is looked at again: one frame of the longest, or
@@ -174,6 +174,12 @@ impl Lane {
         self.state.lock().waiters.is_empty()
     }
 
+    /// Whether a request has no answer yet, though perhaps nobody waits for it any more.
+    pub(super) fn is_owed(&self) -> bool {
+        let state = self.state.lock();
+        !state.pending.is_empty() || !state.waiters.is_empty()
+    }
+
     /// Ready when there is something that may be sent.
     pub(super) fn poll_work(&self, cx: &Context<'_>) -> Poll<()> {
         let mut state = self.state.lock();
@@ -217,7 +223,7 @@ impl Lane {
         for response in responses.drain(..) {
             // Nobody asked, or nobody waits any more: a late answer is dropped.
             if let Some(sent) = state.pending.take(response.id) {
-                hand_out(&mut state.waiters, sent, response.body, wakers);
+                sent.hand_out(response.body, &mut state.waiters, wakers);
             }
         }
         wakers.extend(state.writer_to_wake());
@@ -251,6 +257,25 @@ impl Lane {
         drop(state);
         wake(wakers);
         answered
+    }
+
+    /// The node has acknowledged nothing for a while, or does so again. While it is silent, calls
+    /// look for another lane first, and so do those that are queued and not sent.
+    pub(super) fn set_quiet(&self, quiet: bool) {
+        let mut wakers = Vec::new();
+        let mut state = self.state.lock();
+        let Link::Up { .. } = state.link else {
+            return;
+        };
+        if quiet {
+            self.publish(Health::Quiet);
+            state.waiters.end_queued(&Outcome::Unsent, &mut wakers);
+            state.queue.clear();
+        } else {
+            self.publish(Health::Up);
+        }
+        drop(state);
+        wake(wakers);
     }
 
     /// An attempt to connect failed: ends what is queued, and turns away what comes.
@@ -347,37 +372,6 @@ fn may_send(link: &Link, queue: &Queue, pending: &Pending) -> bool {
     queue.next_checks().is_some_and(|checks| {
         pending.is_empty() || pending.checks().saturating_add(checks) <= *in_flight_max
     })
-}
-
-fn hand_out(waiters: &mut Waiters, sent: Sent, body: ResponseBody, wakers: &mut Vec<Waker>) {
-    match (sent.expecting, body) {
-        (Expecting::One(waiter), body) => {
-            wakers.extend(waiters.end(waiter, Outcome::Answered(body)));
-        }
-        (Expecting::Each(each), ResponseBody::Decisions(list)) if each.len() == list.len() => {
-            for (waiter, decided) in each.into_iter().zip(list) {
-                wakers.extend(waiters.end(waiter, Outcome::Decided(decided)));
-            }
-        }
-        (Expecting::Each(each), ResponseBody::Failed(error)) => {
-            for waiter in each {
-                let outcome = Outcome::Decided(Err(error.clone()));
-                wakers.extend(waiters.end(waiter, outcome));
-            }
-        }
-        (
-            Expecting::Each(each),
-            ResponseBody::Decisions(_)
-            | ResponseBody::Refunded { .. }
-            | ResponseBody::Reserved { .. }
-            | ResponseBody::Done
-            | ResponseBody::Routes(_),
-        ) => {
-            for waiter in each {
-                wakers.extend(waiters.end(waiter, Outcome::Misfit));
-            }
-        }
-    }
 }
 
 fn wake(wakers: impl IntoIterator<Item = Waker>) {

@@ -12,7 +12,7 @@ use super::dial::{Dialer, Session};
 use super::error::ConnectError;
 use super::lane::Lane;
 use super::pace::Pace;
-use super::place::{Place, Stage};
+use super::place::{Place, Spoken, Stage};
 use super::quiet::{QUIET, quiet};
 use super::seats::SEEDS;
 use super::stream::{StreamEnd, read_answers, write_requests};
@@ -121,8 +121,11 @@ impl Link {
             self.core.seed_connected(self.n, &session.welcome);
         }
         let connection = session.connection.clone();
-        self.place()
-            .set_connection(self.n, Some(connection.clone()));
+        let spoken = Spoken {
+            connection: connection.clone(),
+            version: session.welcome.version,
+        };
+        self.place().set_connection(self.n, Some(spoken));
         let mut tasks = JoinSet::new();
         let cause = match self.attach(&connection, session, &mut tasks).await {
             Ok(()) => tokio::select! {
@@ -133,7 +136,7 @@ impl Link {
                     None => "there is no stream".to_owned(),
                 },
                 () = self.drained() => "the node owns nothing any more".to_owned(),
-                () = quiet(&connection, || !self.lanes().iter().all(Lane::is_idle)) => QUIET.to_owned(),
+                () = self.died(&connection) => QUIET.to_owned(),
             },
             Err(error) => error.to_string(),
         };
@@ -149,6 +152,13 @@ impl Link {
             answered |= lane.detach();
         }
         Ended { cause, answered }
+    }
+
+    /// Waits until the node is dead; while it is silent, its lanes are taken last.
+    async fn died(&self, connection: &Connection) {
+        let owes = || self.lanes().iter().any(Lane::is_owed);
+        let tell = |silent| self.lanes().iter().for_each(|it| it.set_quiet(silent));
+        quiet(connection, owes, tell).await;
     }
 
     /// Waits until the node has left the routes and what was asked is answered.

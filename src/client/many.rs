@@ -8,13 +8,13 @@ use futures_util::future::join_all;
 
 use super::aim::Aim;
 use super::attempt::Attempt;
-use super::batch::{ASK_BYTES_MAX, ASKS_BYTES_MAX, CHECK_VARIANT, encode_checks};
+use super::batch::{ASK_BYTES_MAX, ASKS_BYTES_MAX, CHECK_VARIANT, PEEK_VARIANT, encode_checks};
 use super::check::Check;
 use super::core::Core;
 use super::denial_cache::Asked;
 use super::error::CheckError;
 use super::rest::{Rest, Rests};
-use super::settings::Settings;
+use super::settings::{Hedging, Settings};
 use super::waiting::Waiting;
 use crate::protocol::client::{BATCH_MAX, ResponseBody};
 use crate::protocol::error::WireError;
@@ -43,6 +43,7 @@ pub(super) async fn ask_all(
         aims: checks.iter().map(|check| core.aim(check)).collect(),
         asked: core.denials.asked(now),
         attempt: Attempt::new(now, None, settings.sends(), settings.deadline),
+        hedging: settings.hedging_of(variant == PEEK_VARIANT),
     };
     let mut answers: Vec<Option<Answer>> = checks.iter().map(|_| None).collect();
     let mut open = list.not_denied(&mut answers);
@@ -126,6 +127,7 @@ struct List<'l> {
     asked: Asked,
     /// What each frame begins with.
     attempt: Attempt,
+    hedging: Hedging,
 }
 
 impl<'l> List<'l> {
@@ -144,19 +146,19 @@ impl<'l> List<'l> {
         .collect()
     }
 
-    /// Asks those numbered in `open`, each its owner, all owners at the same time.
+    /// Asks those numbered in `open`, each its owner or who stands in for it, all at the same time.
     async fn ask_owners(&self, open: Vec<usize>) -> Vec<(usize, Answer)> {
-        let mut by_owner: BTreeMap<Option<usize>, Vec<usize>> = BTreeMap::new();
+        let mut by_place: BTreeMap<Option<usize>, Vec<usize>> = BTreeMap::new();
         for n in open {
             let aim = self.aims.get(n).copied().flatten();
-            let owner = aim.map(|aim| self.core.place_of_slot(Some(aim.slot)));
-            by_owner.entry(owner).or_default().push(n);
+            let place = aim.map(|aim| self.core.nearest(aim.slot));
+            by_place.entry(place).or_default().push(n);
         }
-        let owners = by_owner.into_values().map(|numbers| self.ask_one(numbers));
-        join_all(owners).await.into_iter().flatten().collect()
+        let places = by_place.into_values().map(|numbers| self.ask_one(numbers));
+        join_all(places).await.into_iter().flatten().collect()
     }
 
-    /// Asks those of one owner.
+    /// Asks those of one place.
     async fn ask_one(&self, numbers: Vec<usize>) -> Vec<(usize, Answer)> {
         let mut rest = numbers.as_slice();
         let mut at_once: VecDeque<(Chunk, Attempt, Queued<'l>)> = VecDeque::new();
@@ -173,14 +175,26 @@ impl<'l> List<'l> {
             };
             let answer = match waiting {
                 Ok(Some(waiting)) => {
-                    let (body, checks) = (&chunk.body, chunk.checks);
-                    let core = self.core;
-                    core.finish(&mut attempt, body, checks, waiting).await
+                    let request = (&chunk.body, chunk.checks);
+                    self.finish(&mut attempt, request, waiting).await
                 }
                 Ok(None) => Ok(ResponseBody::Decisions(Vec::new())),
                 Err(error) => Err(error),
             };
             self.spread(chunk, &attempt, answer, &mut answers);
+        }
+    }
+
+    async fn finish(
+        &self,
+        attempt: &mut Attempt,
+        (body, checks): (&Bytes, usize),
+        waiting: Waiting<'l>,
+    ) -> Result<ResponseBody, CheckError> {
+        let core = self.core;
+        match self.hedging {
+            Hedging::Peeks => core.finish_peek(attempt, (body, checks), waiting).await,
+            Hedging::Off => core.finish(attempt, body, checks, waiting).await,
         }
     }
 
@@ -233,7 +247,8 @@ impl<'l> List<'l> {
                 | ResponseBody::Refunded { .. }
                 | ResponseBody::Reserved { .. }
                 | ResponseBody::Done
-                | ResponseBody::Routes(_),
+                | ResponseBody::Routes(_)
+                | ResponseBody::ReplicaRoutes(_),
             ) => {}
             Err(error) => otherwise = error,
         }

@@ -6,12 +6,14 @@
 //! (`waiting`), encodes its check, takes a waiting place (`waiters`) and adds the check to the queue
 //! (`batch`); the lane's writer sends all that is queued as few frames in one write, and its reader
 //! hands out all answers of a read (`stream`, `pending`). No task, channel or allocation per call.
-//! What its end means, and whether it is sent again, is decided in one place (`attempt`).
+//! What its end means, and whether it is sent again, is decided in one place (`attempt`); a peek that
+//! takes long is asked of a second node too (`hedge`, `patience`).
 //!
 //! One task ends calls at their deadlines (`core`), one a connection makes it again when it is lost
 //! (`link`, `dial`, `backoff`), one keeps the routes fresh (`watch`), and one starts connections to
 //! nodes that are asked for the first time (`keeper`). What is known of the cluster (`route_cache`),
-//! and which node has which place for its connections (`seats`, `place`), come together in `pool`.
+//! and which node has which place for its connections (`seats`, `place`), come together in `pool`, and
+//! calls read from it who holds a slot (`holders`).
 //! Denials that are still true are answered without asking (`denial_cache`, `denials`).
 
 mod admin;
@@ -36,11 +38,14 @@ mod dial;
 mod dial_error;
 mod error;
 mod health;
+mod hedge;
+mod holders;
 mod keeper;
 mod lane;
 mod link;
 mod many;
 mod pace;
+mod patience;
 #[cfg(feature = "server")]
 pub(crate) mod peer;
 mod pending;
@@ -83,4 +88,4 @@ pub(crate) use dial::Greeting;
 pub use error::{CheckError, ConnectError};
 pub use reservation::{RESERVATION_TTL_DEFAULT, Reservation, ReserveCall, Reserved};
 pub use seed::Seed;
-pub use settings::{DEADLINE_DEFAULT, OnUnavailable, ResendLost, Routing};
+pub use settings::{DEADLINE_DEFAULT, Hedging, OnUnavailable, ResendLost, Routing};

@@ -237,7 +237,7 @@ impl Line {
             // Whichever ends, the stream has.
             end = write_requests((now, || Spread::Several), &self.lane, &mut send) => told(&end),
             end = read_answers(now, &self.lane, &mut receive, session.read) => told(&end),
-            () = quiet(&connection, || !self.lane.is_idle()) => QUIET.to_owned(),
+            () = quiet(&connection, || self.lane.is_owed(), |_| {}) => QUIET.to_owned(),
         };
         self.connection.lock().take();
         connection.close(CloseCode::Done.number(), b"");

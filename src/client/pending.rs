@@ -3,9 +3,11 @@
 //! Pure. Ids only rise, so that an answer that comes late, twice or out of nowhere finds nothing.
 
 use std::collections::BTreeMap;
+use std::task::Waker;
 use std::time::Duration;
 
-use super::waiters::WaiterId;
+use super::waiters::{Outcome, WaiterId, Waiters};
+use crate::protocol::client::ResponseBody;
 
 /// How long a node may answer nothing at all, though asked and past the deadline, before its
 /// connection is given up. An honest one answers at once, if only that the deadline passed; QUIC
@@ -39,6 +41,44 @@ impl Sent {
     /// that a short deadline does not make a node seem silent.
     fn forgotten_after(&self) -> Duration {
         self.deadline.max(self.at.saturating_add(SILENCE_MAX))
+    }
+
+    /// Gives the answer to those who wait for it; they are to be woken.
+    pub(super) fn hand_out(
+        self,
+        body: ResponseBody,
+        waiters: &mut Waiters,
+        wakers: &mut Vec<Waker>,
+    ) {
+        match (self.expecting, body) {
+            (Expecting::One(waiter), body) => {
+                wakers.extend(waiters.end(waiter, Outcome::Answered(body)));
+            }
+            (Expecting::Each(each), ResponseBody::Decisions(list)) if each.len() == list.len() => {
+                for (waiter, decided) in each.into_iter().zip(list) {
+                    wakers.extend(waiters.end(waiter, Outcome::Decided(decided)));
+                }
+            }
+            (Expecting::Each(each), ResponseBody::Failed(error)) => {
+                for waiter in each {
+                    let outcome = Outcome::Decided(Err(error.clone()));
+                    wakers.extend(waiters.end(waiter, outcome));
+                }
+            }
+            (
+                Expecting::Each(each),
+                ResponseBody::Decisions(_)
+                | ResponseBody::Refunded { .. }
+                | ResponseBody::Reserved { .. }
+                | ResponseBody::Done
+                | ResponseBody::Routes(_)
+                | ResponseBody::ReplicaRoutes(_),
+            ) => {
+                for waiter in each {
+                    wakers.extend(waiters.end(waiter, Outcome::Misfit));
+                }
+            }
+        }
     }
 }
 

@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 use quinn::Connection;
 use tokio::sync::Notify;
 
+use super::health::Health;
 use super::lane::Lane;
 use super::settings::Routing;
 use crate::transport::CloseCode;
@@ -58,11 +59,19 @@ pub(super) struct Place {
     parts: OnceLock<Parts>,
 }
 
+/// A connection, and what is spoken on it.
+#[derive(Debug, Clone)]
+pub(super) struct Spoken {
+    pub(super) connection: Connection,
+    /// The protocol's version.
+    pub(super) version: u16,
+}
+
 #[derive(Debug)]
 struct Parts {
     /// The lanes of a connection stand together.
     lanes: Box<[Lane]>,
-    connections: Box<[Mutex<Option<Connection>>]>,
+    connections: Box<[Mutex<Option<Spoken>>]>,
     streams: usize,
 }
 
@@ -134,6 +143,11 @@ impl Place {
         self.parts.get().map_or(&[], |parts| &parts.lanes)
     }
 
+    /// Whether a lane has a stream to a node that is not silent.
+    pub(super) fn is_up(&self) -> bool {
+        self.lanes().iter().any(|lane| lane.health() == Health::Up)
+    }
+
     /// The lanes of connection `n`.
     pub(super) fn lanes_of(&self, n: usize) -> &[Lane] {
         let Some(parts) = self.parts.get() else {
@@ -144,19 +158,19 @@ impl Place {
     }
 
     /// There is a connection `n`, or none any more.
-    pub(super) fn set_connection(&self, n: usize, connection: Option<Connection>) {
+    pub(super) fn set_connection(&self, n: usize, connection: Option<Spoken>) {
         if let Some(place) = self.connection_place(n) {
             *place.lock() = connection;
         }
     }
 
     /// Takes connection `n` out, if there is one.
-    pub(super) fn take_connection(&self, n: usize) -> Option<Connection> {
+    pub(super) fn take_connection(&self, n: usize) -> Option<Spoken> {
         self.connection_place(n)?.lock().take()
     }
 
     /// All connections that there are.
-    pub(super) fn connections(&self) -> impl Iterator<Item = Connection> + '_ {
+    pub(super) fn connections(&self) -> impl Iterator<Item = Spoken> + '_ {
         let parts = self.parts.get().into_iter();
         parts
             .flat_map(|parts| parts.connections.iter())
@@ -168,12 +182,12 @@ impl Place {
         let Some(parts) = self.parts.get() else {
             return;
         };
-        if let Some(connection) = self.take_connection(lane / parts.streams) {
+        if let Some(Spoken { connection, .. }) = self.take_connection(lane / parts.streams) {
             connection.close(CloseCode::Done.number(), b"the node answers nothing");
         }
     }
 
-    fn connection_place(&self, n: usize) -> Option<&Mutex<Option<Connection>>> {
+    fn connection_place(&self, n: usize) -> Option<&Mutex<Option<Spoken>>> {
         self.parts.get()?.connections.get(n)
     }
 

@@ -5,15 +5,16 @@
 
 use std::sync::atomic::Ordering;
 
-use super::core::{ANYWHERE, Core};
+use super::core::Core;
+use super::holders::Holders;
 use super::place::Stage;
-use super::route_cache::{BadRoutes, RouteCache};
+use super::route_cache::{BadRoutes, Holding, RouteCache};
 use super::seats::{Move, SEEDS, Seats};
 use super::seed::Seed;
 use super::settings::Routing;
 use crate::protocol::error::WireError;
 use crate::protocol::hello::Welcome;
-use crate::protocol::routes::Routes;
+use crate::protocol::routes::ReplicaRoutes;
 use crate::types::{NodeId, Slot};
 
 /// See the module.
@@ -33,6 +34,17 @@ impl Known {
             seats: Seats::new(seeds),
         }
     }
+
+    /// The place of each node that is known.
+    fn places(&self) -> Vec<Option<usize>> {
+        let nodes = self.routes.nodes().iter();
+        nodes.map(|it| self.seats.place_of(it.node)).collect()
+    }
+}
+
+fn holders_of(places: &[Option<usize>], holding: Holding) -> Holders {
+    let place = |node: u16| places.get(usize::from(node)).copied().flatten();
+    Holders::new(holding.map(|node| node.and_then(place)))
 }
 
 impl Core {
@@ -67,8 +79,8 @@ impl Core {
         }
     }
 
-    /// A node of `cluster` says who owns what.
-    pub(super) fn learn(&self, cluster: u128, routes: &Routes) -> Result<(), BadRoutes> {
+    /// A node of `cluster` says who owns and holds what.
+    pub(super) fn learn(&self, cluster: u128, routes: &ReplicaRoutes) -> Result<(), BadRoutes> {
         let mut known = self.known.lock();
         if known.cluster != cluster {
             return Ok(());
@@ -99,13 +111,10 @@ impl Core {
         if known.routes.is_empty() || !known.routes.redirect(slot, epoch, owner) {
             return true;
         }
-        match known.seats.place_of(owner).map(u8::try_from) {
-            Some(Ok(place)) => {
-                if let Some(told) = self.slots.get(slot.index()) {
-                    told.store(place, Ordering::Relaxed);
-                }
-            }
-            Some(Err(_)) | None => self.arrange(&mut known),
+        if known.seats.place_of(owner).is_none() {
+            self.arrange(&mut known);
+        } else if let Some(told) = self.slots.get(slot.index()) {
+            told.set(holders_of(&known.places(), known.routes.holding(slot)));
         }
         true
     }
@@ -138,7 +147,7 @@ impl Core {
         }
         // A second round if a place is free at once.
         for _ in 0..2 {
-            let moves = known.seats.arrange(known.routes.owning());
+            let moves = known.seats.arrange(known.routes.holding_any());
             let mut freed = false;
             for step in moves {
                 match step {
@@ -160,21 +169,13 @@ impl Core {
     }
 
     fn tell_calls(&self, known: &Known) {
-        let nodes = known.routes.nodes().iter();
-        let places: Vec<u8> = nodes
-            .map(|node| {
-                let place = known.seats.place_of(node.node);
-                place.map_or(ANYWHERE, |place| u8::try_from(place).unwrap_or(ANYWHERE))
-            })
-            .collect();
-        // The node behind the owner, by id, is another one if there is one.
-        let aside = usize::from(self.shape.routing == Routing::Others);
-        for (slot, owner) in self.slots.iter().zip(known.routes.owners()) {
-            let place = owner.and_then(|owner| {
-                let asked = usize::from(owner).saturating_add(aside);
-                places.get(asked.checked_rem(places.len())?)
-            });
-            slot.store(place.copied().unwrap_or(ANYWHERE), Ordering::Relaxed);
+        let mut places = known.places();
+        if self.shape.routing == Routing::Others && !places.is_empty() {
+            // The node behind the owner, by id, is another one if there is one.
+            places.rotate_left(1);
+        }
+        for (slot, holding) in self.slots.iter().zip(known.routes.all_holding()) {
+            slot.set(holders_of(&places, *holding));
         }
         let routed = !known.routes.is_empty();
         self.routed.store(routed, Ordering::Relaxed);

@@ -118,6 +118,7 @@ pub(super) async fn reserve_one(
         | ResponseBody::Refunded { .. }
         | ResponseBody::Done
         | ResponseBody::Routes(_)
+        | ResponseBody::ReplicaRoutes(_)
         | ResponseBody::Failed(_) => Err(CheckError::UnexpectedAnswer),
     }
 }

@@ -1,4 +1,4 @@
-//! Who owns which slot, as far as the client was told.
+//! Who owns which slot and who would take it over, as far as the client was told.
 //!
 //! Pure. Two sources: whole routes, which a node pushes, and single answers that a node is not the
 //! owner. Routes carry no epochs, so they replace everything; of single answers since then, the one
@@ -8,19 +8,22 @@
 use std::collections::BTreeMap;
 
 use super::seed::Seed;
-use crate::protocol::routes::{Routes, UNOWNED};
-use crate::types::{NodeId, SLOT_COUNT, Slot};
+use crate::protocol::routes::{NOBODY, ReplicaRoutes};
+use crate::types::{HOLDERS_TOLD, NodeId, SLOT_COUNT, Slot};
 
 /// See the module.
 #[derive(Debug)]
 pub(super) struct RouteCache {
     tag: u64,
     nodes: Vec<KnownNode>,
-    /// For each slot the owner's place in `nodes`.
-    owners: Vec<Option<u16>>,
+    holders: Vec<Holding>,
     /// Epochs of the single answers since the last routes.
     told: BTreeMap<u16, u64>,
 }
+
+/// Who holds a slot, by their places in [`RouteCache::nodes`]: its owner, then those who would take it
+/// over, the next one first.
+pub(super) type Holding = [Option<u16>; HOLDERS_TOLD];
 
 /// A node, and where it says that it can be reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,9 +42,9 @@ pub(super) enum BadRoutes {
         /// How many they are of.
         slots: u32,
     },
-    /// An owner that is not among the nodes.
-    #[error("the routes name an owner that they do not list")]
-    Owner,
+    /// A node that is not among the nodes, or a set of them that is not among the sets.
+    #[error("the routes name a node that they do not list")]
+    Missing,
 }
 
 impl Default for RouteCache {
@@ -49,7 +52,7 @@ impl Default for RouteCache {
         Self {
             tag: 0,
             nodes: Vec::new(),
-            owners: vec![None; usize::from(SLOT_COUNT)],
+            holders: vec![Holding::default(); usize::from(SLOT_COUNT)],
             told: BTreeMap::new(),
         }
     }
@@ -60,11 +63,11 @@ impl RouteCache {
     ///
     /// # Errors
     /// [`BadRoutes`]; everything is then as it was.
-    pub(super) fn accept(&mut self, routes: &Routes) -> Result<bool, BadRoutes> {
+    pub(super) fn accept(&mut self, routes: &ReplicaRoutes) -> Result<bool, BadRoutes> {
         if self.tag == routes.tag && self.told.is_empty() {
             return Ok(false);
         }
-        self.owners = owners(routes)?;
+        self.holders = holders(routes)?;
         self.tag = routes.tag;
         self.told.clear();
         self.nodes = routes
@@ -78,7 +81,8 @@ impl RouteCache {
         Ok(true)
     }
 
-    /// A node said that at `epoch` the slot's owner is `owner`. Whether that is news.
+    /// A node said that at `epoch` the slot's owner is `owner`; who owned it before is asked last from
+    /// now on. Whether that is news.
     pub(super) fn redirect(&mut self, slot: Slot, epoch: u64, owner: NodeId) -> bool {
         if self.told.get(&slot.number()).is_some_and(|&at| at > epoch) {
             return false;
@@ -86,9 +90,9 @@ impl RouteCache {
         self.told.insert(slot.number(), epoch);
         let place = self.nodes.iter().position(|known| known.node == owner);
         let place = place.and_then(|place| u16::try_from(place).ok());
-        match self.owners.get_mut(slot.index()) {
-            Some(known) if *known != place => {
-                *known = place;
+        match self.holders.get_mut(slot.index()) {
+            Some(known) if known[0] != place => {
+                *known = promoted(place, *known);
                 true
             }
             Some(_) | None => false,
@@ -103,13 +107,19 @@ impl RouteCache {
     /// The slot's owner, if one is known.
     #[cfg(test)]
     pub(super) fn owner(&self, slot: Slot) -> Option<&KnownNode> {
-        let place = self.owners.get(slot.index()).copied().flatten()?;
-        self.nodes.get(usize::from(place))
+        let [owner, ..] = self.holding(slot);
+        self.nodes.get(usize::from(owner?))
     }
 
-    /// For each slot the owner's place among [`Self::nodes`].
-    pub(super) fn owners(&self) -> &[Option<u16>] {
-        &self.owners
+    /// Who holds the slot.
+    pub(super) fn holding(&self, slot: Slot) -> Holding {
+        let holding = self.holders.get(slot.index());
+        holding.copied().unwrap_or_default()
+    }
+
+    /// For each slot who holds it.
+    pub(super) fn all_holding(&self) -> &[Holding] {
+        &self.holders
     }
 
     /// All nodes that are known.
@@ -122,22 +132,30 @@ impl RouteCache {
         self.nodes.is_empty()
     }
 
-    /// The nodes that own slots, each once.
-    pub(super) fn owning(&self) -> impl Iterator<Item = &KnownNode> {
-        let mut owns = vec![false; self.nodes.len()];
-        for place in self.owners.iter().flatten() {
-            if let Some(owns) = owns.get_mut(usize::from(*place)) {
-                *owns = true;
+    /// The nodes that own or hold slots, each once.
+    pub(super) fn holding_any(&self) -> impl Iterator<Item = &KnownNode> {
+        let mut holds = vec![false; self.nodes.len()];
+        for place in self.holders.iter().flatten().flatten() {
+            if let Some(holds) = holds.get_mut(usize::from(*place)) {
+                *holds = true;
             }
         }
         self.nodes
             .iter()
-            .zip(owns)
-            .filter_map(|(node, owns)| owns.then_some(node))
+            .zip(holds)
+            .filter_map(|(node, holds)| holds.then_some(node))
     }
 }
 
-fn owners(routes: &Routes) -> Result<Vec<Option<u16>>, BadRoutes> {
+/// The same holders under another owner: the old one is the last of them.
+fn promoted(owner: Option<u16>, before: Holding) -> Holding {
+    let [old, next, last] = before;
+    let mut others = [next, last, old].into_iter();
+    let mut others = others.by_ref().filter(|it| it.is_some() && *it != owner);
+    [owner, others.next().flatten(), others.next().flatten()]
+}
+
+fn holders(routes: &ReplicaRoutes) -> Result<Vec<Holding>, BadRoutes> {
     let slots = routes
         .runs
         .iter()
@@ -145,16 +163,20 @@ fn owners(routes: &Routes) -> Result<Vec<Option<u16>>, BadRoutes> {
     if slots != u32::from(SLOT_COUNT) {
         return Err(BadRoutes::Slots { slots });
     }
-    let mut owners = Vec::with_capacity(usize::from(SLOT_COUNT));
-    for &(slots, place) in &routes.runs {
-        let owner = match place {
-            UNOWNED => None,
-            place if usize::from(place) < routes.nodes.len() => Some(place),
-            _missing => return Err(BadRoutes::Owner),
-        };
-        owners.extend(std::iter::repeat_n(owner, usize::from(slots)));
+    let mut holders = Vec::with_capacity(usize::from(SLOT_COUNT));
+    for &(slots, set) in &routes.runs {
+        let set = routes.sets.get(usize::from(set));
+        let mut holding = Holding::default();
+        for (place, told) in holding.iter_mut().zip(set.ok_or(BadRoutes::Missing)?) {
+            *place = match *told {
+                NOBODY => None,
+                told if usize::from(told) < routes.nodes.len() => Some(told),
+                _missing => return Err(BadRoutes::Missing),
+            };
+        }
+        holders.extend(std::iter::repeat_n(holding, usize::from(slots)));
     }
-    Ok(owners)
+    Ok(holders)
 }
 
 #[cfg(test)]
@@ -162,10 +184,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::protocol::routes::RouteNode;
+    use crate::protocol::routes::{RouteNode, Routes};
 
-    fn routes(tag: u64, nodes: &[u128], runs: &[(u16, u16)]) -> Routes {
-        Routes {
+    fn routes(tag: u64, nodes: &[u128], runs: &[(u16, u16)]) -> ReplicaRoutes {
+        let routes = Routes {
             tag,
             policies: 1,
             nodes: nodes
@@ -176,7 +198,8 @@ mod tests {
                 })
                 .collect(),
             runs: runs.to_vec(),
-        }
+        };
+        routes.into()
     }
 
     fn owner(cache: &RouteCache, slot: u16) -> Option<u128> {
@@ -188,7 +211,7 @@ mod tests {
     fn runs_name_the_owner_of_every_slot() {
         let mut cache = RouteCache::default();
         assert_eq!(owner(&cache, 0), None);
-        let runs = [(1, 1), (4000, 0), (90, UNOWNED), (5, 1)];
+        let runs = [(1, 1), (4000, 0), (90, NOBODY), (5, 1)];
         assert_eq!(cache.accept(&routes(5, &[7, 8, 9], &runs)), Ok(true));
         for (slot, node) in [
             (0, Some(8)),
@@ -200,7 +223,7 @@ mod tests {
         ] {
             assert_eq!(owner(&cache, slot), node, "slot {slot}");
         }
-        let owning: Vec<u128> = cache.owning().map(|known| known.node.0).collect();
+        let owning: Vec<u128> = cache.holding_any().map(|known| known.node.0).collect();
         assert_eq!(owning, [7, 8], "who owns nothing is not among them");
     }
 
@@ -212,11 +235,39 @@ mod tests {
             (vec![(4095, 0)], BadRoutes::Slots { slots: 4095 }),
             (vec![(4096, 0), (1, 0)], BadRoutes::Slots { slots: 4097 }),
             (vec![], BadRoutes::Slots { slots: 0 }),
-            (vec![(4096, 1)], BadRoutes::Owner),
+            (vec![(4096, 1)], BadRoutes::Missing),
         ] {
             assert_eq!(cache.accept(&routes(6, &[8], &runs)), Err(error));
             assert_eq!(owner(&cache, 9), Some(7));
         }
+        let mut missing = routes(6, &[8], &[(4096, 0)]);
+        missing.sets[0] = [0, NOBODY, 1];
+        assert_eq!(cache.accept(&missing), Err(BadRoutes::Missing));
+    }
+
+    #[test]
+    fn the_next_replica_takes_over_and_who_owned_the_slot_before_is_asked_last() {
+        let mut cache = RouteCache::default();
+        let mut held = routes(5, &[7, 8, 9, 10], &[(4096, 0)]);
+        held.sets[0] = [0, 1, 2];
+        cache.accept(&held).unwrap();
+        let holding: Vec<u128> = cache.holding_any().map(|known| known.node.0).collect();
+        assert_eq!(holding, [7, 8, 9]);
+        let slot = Slot::new(3).unwrap();
+        for (epoch, owner, expected) in [
+            (2, 8, [Some(1), Some(2), Some(0)]),
+            (3, 7, [Some(0), Some(2), Some(1)]),
+            (4, 10, [Some(3), Some(2), Some(1)]),
+            (5, 99, [None, Some(2), Some(1)]),
+            (6, 9, [Some(2), Some(1), None]),
+        ] {
+            assert!(cache.redirect(slot, epoch, NodeId(owner)));
+            assert_eq!(cache.holding(slot), expected);
+        }
+        assert_eq!(
+            cache.holding(Slot::new(4).unwrap()),
+            [Some(0), Some(1), Some(2)]
+        );
     }
 
     #[test]
@@ -242,7 +293,7 @@ mod tests {
                 if kind == 0 {
                     known = vec![node, 9];
                     let tag = u64::try_from(n).unwrap() + 1;
-                    let runs = [(1, 0), (1, 1), (1, UNOWNED), (4093, 0)];
+                    let runs = [(1, 0), (1, 1), (1, NOBODY), (4093, 0)];
                     cache.accept(&routes(tag, &known, &runs)).unwrap();
                     model = [(Some(node), 0), (Some(9), 0), (None, 0)];
                 } else {

@@ -38,6 +38,22 @@ pub enum ResendLost {
     Never,
 }
 
+/// Whether what has no answer for longer than usual is asked of a second node too, and the first
+/// answer taken.
+///
+/// Only peeks are, since they count nothing. That saves a peek whose owner has just been lost, or is
+/// hard to reach from here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Hedging {
+    /// A peek that has waited for longer than 99 of the last 100 peeks of this client did (at least
+    /// 5 ms and at most 100 ms) is asked of the replica that would take its slot over. So at most one
+    /// peek of 20 is asked twice, and a burst of ten. The default.
+    #[default]
+    Peeks,
+    /// Nothing is asked twice.
+    Off,
+}
+
 /// Whom a client of a cluster asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Routing {
@@ -56,6 +72,7 @@ pub(super) struct Settings {
     pub(super) deadline: Duration,
     pub(super) on_unavailable: OnUnavailable,
     pub(super) resend_lost: ResendLost,
+    pub(super) hedging: Hedging,
 }
 
 impl Default for Settings {
@@ -64,6 +81,7 @@ impl Default for Settings {
             deadline: DEADLINE_DEFAULT,
             on_unavailable: OnUnavailable::default(),
             resend_lost: ResendLost::default(),
+            hedging: Hedging::default(),
         }
     }
 }
@@ -75,6 +93,11 @@ impl Settings {
             ResendLost::Once => 2,
             ResendLost::Never => 1,
         }
+    }
+
+    /// Whether a request is hedged that only looks, or does not.
+    pub(super) const fn hedging_of(self, looks: bool) -> Hedging {
+        if looks { self.hedging } else { Hedging::Off }
     }
 
     /// The answer to a call that ended so.

@@ -8,16 +8,15 @@ use std::task::{Context, Poll, Waker};
 use bytes::Bytes;
 
 use super::attempt::{Again, Attempt};
-use super::core::{ANYWHERE, Core};
+use super::core::Core;
 use super::error::CheckError;
 use super::health::{Doubt, Health, Turned};
 use super::lane::Lane;
 use super::place::Place;
 use super::rest::Rest;
-use super::seats::SEEDS;
 use super::waiters::{Outcome, WaiterId};
 use crate::protocol::client::ResponseBody;
-use crate::types::{NodeId, Slot};
+use crate::types::NodeId;
 
 /// A queued request; resolves when its wait has ended, and leaves when dropped before.
 #[derive(Debug)]
@@ -31,34 +30,45 @@ pub(super) struct Waiting<'a> {
 enum Step {
     /// Those to the owner.
     Owner(Health),
+    /// Those to who would take over from it.
+    Replicas(Health),
     /// Those to anybody else.
     Others(Health),
     /// From here on, those that may be dead too.
     Doubted,
 }
 
-/// Somebody who answers now, else who may soon, else who may be dead.
-const STEPS: [Step; 8] = [
+/// Somebody who answers now, and of those who pass it on whoever is the first to know a new owner;
+/// else who may soon, else who may be dead.
+const STEPS: [Step; 12] = [
     Step::Owner(Health::Up),
+    Step::Replicas(Health::Up),
     Step::Others(Health::Up),
+    Step::Owner(Health::Quiet),
+    Step::Others(Health::Quiet),
     Step::Owner(Health::Connecting),
     Step::Others(Health::Connecting),
     Step::Doubted,
     Step::Owner(Health::Up),
     Step::Others(Health::Up),
+    Step::Others(Health::Quiet),
     // To learn why it is down.
     Step::Owner(Health::Down),
 ];
 
 /// The same, but rather the owner soon than somebody else now.
-const INSISTING_STEPS: [Step; 8] = [
+const INSISTING_STEPS: [Step; 12] = [
     Step::Owner(Health::Up),
     Step::Owner(Health::Connecting),
+    Step::Replicas(Health::Up),
     Step::Others(Health::Up),
+    Step::Owner(Health::Quiet),
+    Step::Others(Health::Quiet),
     Step::Others(Health::Connecting),
     Step::Doubted,
     Step::Owner(Health::Up),
     Step::Others(Health::Up),
+    Step::Others(Health::Quiet),
     Step::Owner(Health::Down),
 ];
 
@@ -130,10 +140,9 @@ impl Core {
         if self.closed.load(Ordering::Relaxed) {
             return Err(CheckError::Closed);
         }
-        let owner = self.place_of_slot(attempt.slot);
-        if self.place(owner).want() {
-            self.wanted.notify_one();
-        }
+        let holders = self.holders(attempt.slot);
+        let owner = holders.owner();
+        self.want(owner);
         let mut entry = Entry {
             first: self.next_lane.fetch_add(1, Ordering::Relaxed),
             doubt: attempt.doubt,
@@ -148,6 +157,10 @@ impl Core {
         for step in steps {
             let found = match step {
                 Step::Owner(health) => entry.at(self.place(owner), health),
+                Step::Replicas(health) => holders.others().find_map(|place| {
+                    self.want(place);
+                    entry.at(self.place(place), health)
+                }),
                 Step::Others(health) => self.others(owner).find_map(|it| entry.at(it, health)),
                 Step::Doubted => {
                     entry.doubt = None;
@@ -166,17 +179,15 @@ impl Core {
         })
     }
 
-    /// The place to ask about a slot first.
-    pub(super) fn place_of_slot(&self, slot: Option<Slot>) -> usize {
-        let slot = slot.and_then(|slot| self.slots.get(slot.index()));
-        match slot.map_or(ANYWHERE, |slot| slot.load(Ordering::Relaxed)) {
-            ANYWHERE => SEEDS,
-            place => usize::from(place),
+    /// Somebody asks the node of this place, or would.
+    pub(super) fn want(&self, place: usize) {
+        if self.place(place).want() {
+            self.wanted.notify_one();
         }
     }
 
     /// The other places that may be asked, that of the seeds first.
-    fn others(&self, owner: usize) -> impl Iterator<Item = &Place> {
+    pub(super) fn others(&self, owner: usize) -> impl Iterator<Item = &Place> {
         let places = self.places.iter().enumerate();
         places
             .filter(move |(n, place)| *n != owner && place.stage().is_running())
@@ -213,7 +224,7 @@ impl<F: Fn(&Lane, Option<Doubt>) -> Result<WaiterId, Turned>> Entry<F> {
 }
 
 impl<'a> Waiting<'a> {
-    const fn new(lane: &'a Lane, waiter: WaiterId) -> Self {
+    pub(super) const fn new(lane: &'a Lane, waiter: WaiterId) -> Self {
         Self {
             lane,
             waiter: Some(waiter),

@@ -7,17 +7,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use quinn::Connection;
 use tokio::time::timeout;
 
 use super::backoff::Backoff;
 use super::core::Core;
-use super::place::Place;
+use super::place::{Place, Spoken};
 use super::route_cache::BadRoutes;
 use crate::protocol::client::{RequestBody, Response, ResponseBody};
 use crate::protocol::error::WireError;
 use crate::protocol::frame::{self, FRAME_BYTES_MAX, FrameBuffer};
-use crate::protocol::routes::Routes;
+use crate::protocol::hello::REPLICA_ROUTES_SINCE;
+use crate::protocol::routes::ReplicaRoutes;
 
 /// How long a node may wait for other routes before it answers with what the client has.
 const ROUTES_DEADLINE_MS: u32 = 20_000;
@@ -53,10 +53,10 @@ pub(super) async fn watch_routes(core: Arc<Core>) {
             core.connected.notified().await;
             continue;
         };
-        let Some(connection) = connections.into_iter().nth(place) else {
+        let Some(spoken) = connections.into_iter().nth(place) else {
             continue;
         };
-        let end = watch_on(&core, &connection, &mut backoff).await;
+        let end = watch_on(&core, &spoken, &mut backoff).await;
         core.routes_lost();
         tracing::debug!(error = %end, "routes are not told here any more");
         turn = turn.wrapping_add(1);
@@ -65,15 +65,15 @@ pub(super) async fn watch_routes(core: Arc<Core>) {
 }
 
 /// All connections, those to seeds first.
-fn connections(core: &Core) -> Vec<Connection> {
+fn connections(core: &Core) -> Vec<Spoken> {
     let running = core.places.iter().filter(|it| it.stage().is_running());
     running.flat_map(Place::connections).collect()
 }
 
 /// Asks for routes on a new stream, again and again, until that fails.
-async fn watch_on(core: &Core, connection: &Connection, backoff: &mut Backoff) -> WatchEnd {
+async fn watch_on(core: &Core, spoken: &Spoken, backoff: &mut Backoff) -> WatchEnd {
     let cluster = core.cluster();
-    let Ok((mut send, mut recv)) = connection.open_bi().await else {
+    let Ok((mut send, mut recv)) = spoken.connection.open_bi().await else {
         return WatchEnd::Lost;
     };
     let mut frames = FrameBuffer::default();
@@ -81,7 +81,12 @@ async fn watch_on(core: &Core, connection: &Connection, backoff: &mut Backoff) -
     loop {
         id = id.wrapping_add(1);
         let asked_at = core.now();
-        let asked = ask(&mut send, &mut recv, &mut frames, id, known);
+        let body = if spoken.version >= REPLICA_ROUTES_SINCE {
+            RequestBody::ReplicaRoutes { known }
+        } else {
+            RequestBody::Routes { known }
+        };
+        let asked = ask(&mut send, &mut recv, &mut frames, (id, body));
         let routes = match timeout(ROUTES_WAIT_MAX, asked).await {
             Ok(Ok(routes)) => routes,
             Ok(Err(end)) => return end,
@@ -103,11 +108,9 @@ async fn ask(
     send: &mut quinn::SendStream,
     recv: &mut quinn::RecvStream,
     frames: &mut FrameBuffer,
-    id: u64,
-    known: u64,
-) -> Result<Box<Routes>, WatchEnd> {
+    (id, body): (u64, RequestBody<'_>),
+) -> Result<ReplicaRoutes, WatchEnd> {
     let mut request = Vec::new();
-    let body = RequestBody::Routes { known };
     frame::encode(&(id, ROUTES_DEADLINE_MS, body), &mut request).map_err(|_| WatchEnd::Garbled)?;
     send.write_all(&request).await.map_err(|_| WatchEnd::Lost)?;
     loop {
@@ -115,7 +118,8 @@ async fn ask(
             let response: Response = frame::decode(body).map_err(|_| WatchEnd::Garbled)?;
             match response.body {
                 _ if response.id != id => {}
-                ResponseBody::Routes(routes) => return Ok(routes),
+                ResponseBody::Routes(routes) => return Ok((*routes).into()),
+                ResponseBody::ReplicaRoutes(routes) => return Ok(*routes),
                 ResponseBody::Failed(error) => return Err(error.into()),
                 ResponseBody::Decisions(_)
                 | ResponseBody::Refunded { .. }

@@ -134,7 +134,10 @@ impl Engine {
                 reservation,
             } => self.done(target, Change::Cancel(ReservationId(*reservation)), on_cold),
             RequestBody::Reset { target } => self.done(target, Change::Reset, on_cold),
-            RequestBody::Check(_) | RequestBody::Peek(_) | RequestBody::Routes { .. } => {
+            RequestBody::Check(_)
+            | RequestBody::Peek(_)
+            | RequestBody::Routes { .. }
+            | RequestBody::ReplicaRoutes { .. } => {
                 let reason = "a check is not a command".into();
                 Err(WireError::Malformed { reason }.into())
             }

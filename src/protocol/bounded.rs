@@ -26,7 +26,6 @@ where
 }
 
 /// Reads a list of at most `MAX` items; for `#[serde(deserialize_with)]`.
-#[cfg(feature = "server")]
 pub(super) fn at_most<'de, D, T, const MAX: usize>(from: D) -> Result<Vec<T>, D::Error>
 where
     D: Deserializer<'de>,

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::bounded;
 use super::error::WireError;
-use super::routes::Routes;
+use super::routes::{ReplicaRoutes, Routes};
 
 /// Most checks in one request.
 pub(crate) const BATCH_MAX: usize = 1024;
@@ -82,6 +82,12 @@ pub(crate) enum RequestBody<'a> {
         /// Tag of the routes that the client has; 0 if it has none.
         known: u64,
     },
+    /// Who owns which slot, and who else holds it; answered by `ReplicaRoutes`, see
+    /// [`super::routes`].
+    ReplicaRoutes {
+        /// Tag of the routes that the client has; 0 if it has none.
+        known: u64,
+    },
 }
 
 /// A check: policy, key, cost.
@@ -151,6 +157,8 @@ pub(crate) enum ResponseBody {
     Failed(WireError),
     /// Who owns which slot.
     Routes(Box<Routes>),
+    /// Who owns which slot, and who else holds it.
+    ReplicaRoutes(Box<ReplicaRoutes>),
 }
 
 /// A [`crate::types::Decision`] as it travels.

@@ -1,4 +1,9 @@
 //! The first words on a connection: which versions are spoken, and with whom.
+//!
+//! | version | what is new |
+//! |---|---|
+//! | 1 | |
+//! | 2 | a client may ask for [`ReplicaRoutes`](super::client::RequestBody::ReplicaRoutes) |
 
 use serde::{Deserialize, Serialize};
 
@@ -13,7 +18,9 @@ pub(crate) const ALPN_PEER: &[u8] = b"drl-peer/1";
 pub(crate) const ALPN_ADMIN: &[u8] = b"drl-admin/1";
 
 /// Oldest and newest protocol version that this build speaks.
-pub(crate) const VERSIONS: (u16, u16) = (1, 1);
+pub(crate) const VERSIONS: (u16, u16) = (1, 2);
+/// The first version in which a client may ask who else holds each slot.
+pub(crate) const REPLICA_ROUTES_SINCE: u16 = 2;
 
 /// What a client says first.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

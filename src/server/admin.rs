@@ -89,7 +89,8 @@ async fn carry_out<S: Service>(service: &Arc<S>, request: AdminRequest<'_>) -> A
         | RequestBody::Settle { .. }
         | RequestBody::Cancel { .. }
         | RequestBody::Reset { .. }
-        | RequestBody::Routes { .. } => service.command(&body, DEADLINE, Via::Caller),
+        | RequestBody::Routes { .. }
+        | RequestBody::ReplicaRoutes { .. } => service.command(&body, DEADLINE, Via::Caller),
     };
     AdminResponse::Client(match carried {
         Carried::Now(body, None) => body,

@@ -30,5 +30,5 @@ pub(crate) use node::NodeId;
 pub(crate) use slot::{
     Configuration, Epoch, Position, REPLICAS_MAX, Replicas, SlotRecord, SlotSet,
 };
-pub(crate) use slot::{SLOT_COUNT, Slot};
+pub(crate) use slot::{HOLDERS_TOLD, SLOT_COUNT, Slot};
 pub use time::{MonoTime, SlotTime};

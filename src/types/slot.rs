@@ -10,6 +10,9 @@ pub(crate) const SLOT_COUNT: u16 = 4096;
 /// Most replicas that a slot may have.
 pub(crate) const REPLICAS_MAX: usize = 5;
 
+/// Of how many holders of a slot clients are told: its owner, and the two that would take over first.
+pub(crate) const HOLDERS_TOLD: usize = 3;
+
 /// One of [`SLOT_COUNT`] fixed parts of the key space.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Slot(u16);

@@ -13,6 +13,8 @@ mod denial_cache;
 #[cfg(feature = "server")]
 mod denying;
 #[cfg(feature = "server")]
+mod hedging;
+#[cfg(feature = "server")]
 mod losing;
 #[cfg(feature = "server")]
 mod restarting;
@@ -21,5 +23,9 @@ mod resting;
 #[cfg(feature = "server")]
 mod routing;
 #[cfg(feature = "server")]
+mod silent;
+#[cfg(feature = "server")]
 mod toy;
+#[cfg(feature = "server")]
+mod trio;
 mod waiters;

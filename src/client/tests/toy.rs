@@ -11,8 +11,8 @@ use crate::protocol::client::{
 };
 use crate::protocol::error::WireError;
 use crate::protocol::frame::{self, FrameBuffer};
-use crate::protocol::hello::{HelloAnswer, Welcome};
-use crate::protocol::routes::{RouteNode, Routes};
+use crate::protocol::hello::{HelloAnswer, REPLICA_ROUTES_SINCE, Welcome};
+use crate::protocol::routes::{ReplicaRoutes, RouteNode, Routes};
 use crate::routing::KeyHasher;
 use crate::transport::Role;
 use crate::transport::certs::Authority;
@@ -54,7 +54,7 @@ impl Toy {
         Self::of(node, Arc::clone(&self.authority), ClientAuth::Required)
     }
 
-    fn of(id: u128, authority: Arc<Authority>, client_auth: ClientAuth) -> Self {
+    pub(super) fn of(id: u128, authority: Arc<Authority>, client_auth: ClientAuth) -> Self {
         let node = credentials(&authority, Role::Node);
         let setup = ServerSetup::new(&node, client_auth).unwrap();
         let socket = bind("127.0.0.1:0".parse().unwrap(), 1).unwrap().remove(0);
@@ -86,6 +86,17 @@ impl Toy {
     pub(super) async fn greet(&self) -> Peer {
         let node = self.node;
         self.greet_with(Ok(Welcome { node, ..welcome() })).await
+    }
+
+    /// The same, of a node that can tell replicas.
+    pub(super) async fn greet_newer(&self) -> Peer {
+        let (version, node) = (REPLICA_ROUTES_SINCE, self.node);
+        let welcome = Welcome {
+            version,
+            node,
+            ..welcome()
+        };
+        self.greet_with(Ok(welcome)).await
     }
 
     pub(super) fn address(&self) -> String {
@@ -201,10 +212,19 @@ impl Watch {
     pub(super) async fn asked(&mut self) -> (u64, u64) {
         let frame = self.0.frame().await;
         let request = frame.request();
-        let RequestBody::Routes { known } = request.body else {
-            panic!("{request:?}")
-        };
-        (request.id, known)
+        match request.body {
+            RequestBody::Routes { known } | RequestBody::ReplicaRoutes { known } => {
+                (request.id, known)
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Answers the request that is open, the `n`th, by a node that can tell replicas.
+    pub(super) async fn tell_replicas(&mut self, n: u64, routes: &ReplicaRoutes) {
+        let body = ResponseBody::ReplicaRoutes(Box::new(routes.clone()));
+        self.0.answer(n, body).await;
+        assert_eq!(self.asked().await, (n + 1, routes.tag));
     }
 
     /// Answers the request that is open, the `n`th, and waits for the next.

@@ -14,7 +14,7 @@ use crate::node::clock;
 use crate::protocol::client::{ResponseBody, WireDecision, WireSource};
 use crate::protocol::error::WireError;
 use crate::routing::router::Route;
-use crate::server::{Decided, Kept, Postponed, Settled, Task, Via, Wait, kept_apart};
+use crate::server::{Decided, Kept, Mode, Postponed, Settled, Task, Via, Wait, kept_apart};
 use crate::types::{NodeId, Slot};
 
 /// How a check came here, and how often it may still be sent.
@@ -155,7 +155,12 @@ impl<L: Local> Clustered<L> {
     /// Has `owner` decide a batch.
     async fn ask_owner(self: Arc<Self>, owner: NodeId, batch: Batch, leg: Leg) -> Settled {
         let request = (batch.request(), batch.len());
-        let answer = self.forwarder.ask(owner, request, batch.left()).await;
+        let asked = self.forwarder.ask(owner, request, batch.left());
+        let answer = tokio::select! {
+            // Both arms are cancel safe: what only looks may be asked of two nodes.
+            answer = asked => answer,
+            leg = self.look_elsewhere(owner, &batch, leg) => return self.sort_again(&batch, leg),
+        };
         let why = match answer {
             Ok(ResponseBody::Decisions(each)) if each.len() == batch.len() => {
                 return self.sort_answers(&batch, each, leg);
@@ -190,6 +195,26 @@ impl<L: Local> Clustered<L> {
             each.map(|(&(place, _), ask)| (place, self.local.without_owner(ask)))
                 .collect(),
         )
+    }
+
+    /// Waits until a slot of a batch that counts nothing is not `owner`'s any more: one that does not
+    /// answer since it was lost is not waited for when the slot was taken over, as often as not by this
+    /// node. For ever if the batch counts, or may not be sent again.
+    async fn look_elsewhere(&self, owner: NodeId, batch: &Batch, leg: Leg) -> Leg {
+        if batch.mode == Mode::Look
+            && let Some(leg) = leg.again(true)
+        {
+            let mut changes = self.forwarder.subscribe();
+            loop {
+                if self.has_moved(owner, batch) {
+                    return leg;
+                }
+                if changes.changed().await.is_err() {
+                    break;
+                }
+            }
+        }
+        std::future::pending().await
     }
 
     /// Whether a slot of the batch is not `owner`'s any more, as far as is known.

@@ -59,10 +59,17 @@ impl<L: Local> Service for Clustered<L> {
     }
 
     fn command(self: &Arc<Self>, body: &RequestBody<'_>, left: Duration, via: Via) -> Carried {
-        if let RequestBody::Routes { known } = body {
+        if let RequestBody::Routes { known } | RequestBody::ReplicaRoutes { known } = body {
+            let told_replicas = matches!(body, RequestBody::ReplicaRoutes { .. });
             let routes = self.forwarder.later_routes(*known, left);
-            let answer = async move { ResponseBody::Routes(Box::new(routes.await)) };
-            return Carried::Open(Box::pin(answer));
+            return Carried::Open(Box::pin(async move {
+                let routes = routes.await;
+                if told_replicas {
+                    ResponseBody::ReplicaRoutes(Box::new(routes))
+                } else {
+                    ResponseBody::Routes(Box::new(routes.into()))
+                }
+            }));
         }
         match self.local.carry_out(body) {
             Some((body, wait)) => Carried::Now(body, wait),

@@ -214,7 +214,10 @@ const fn key_of<'a>(body: &RequestBody<'a>) -> Option<&'a str> {
         | RequestBody::Cancel { target, .. }
         | RequestBody::Reset { target } => Some(target.key),
         RequestBody::Reserve { ask, .. } => Some(ask.target.key),
-        RequestBody::Check(_) | RequestBody::Peek(_) | RequestBody::Routes { .. } => None,
+        RequestBody::Check(_)
+        | RequestBody::Peek(_)
+        | RequestBody::Routes { .. }
+        | RequestBody::ReplicaRoutes { .. } => None,
     }
 }
 

@@ -17,7 +17,7 @@ use crate::client::peer::{PeerRequest, PeerSetup};
 use crate::node::clock;
 use crate::protocol::client::ResponseBody;
 use crate::protocol::error::WireError;
-use crate::protocol::routes::{RouteNode, Routes, UNOWNED};
+use crate::protocol::routes::{NOBODY, ReplicaRoutes, RouteNode};
 use crate::routing::router::{Route, Router};
 use crate::routing::slot_map::SlotMap;
 use crate::types::{Epoch, NodeId, Slot, SlotRecord};
@@ -167,20 +167,21 @@ impl Forwarder {
     }
 
     /// The routes as clients are told.
-    pub(crate) fn routes(&self) -> Routes {
+    pub(crate) fn routes(&self) -> ReplicaRoutes {
         let directory = self.map().directory();
         let nodes = directory.nodes.iter().map(|(node, address)| RouteNode {
             node: node.0,
             address: address.to_string(),
         });
-        let runs = directory.runs.iter();
-        Routes {
+        let sets = directory.sets.iter();
+        ReplicaRoutes {
             tag: directory.tag,
             policies: directory.policies,
             nodes: nodes.collect(),
-            runs: runs
-                .map(|&(slots, place)| (slots, place.unwrap_or(UNOWNED)))
+            sets: sets
+                .map(|set| set.map(|place| place.unwrap_or(NOBODY)))
                 .collect(),
+            runs: directory.runs.clone(),
         }
     }
 
@@ -260,7 +261,7 @@ impl Forwarder {
         self: &Arc<Self>,
         known: u64,
         left: Duration,
-    ) -> impl Future<Output = Routes> + Send + use<> {
+    ) -> impl Future<Output = ReplicaRoutes> + Send + use<> {
         let forwarder = Arc::clone(self);
         async move {
             let mut changes = forwarder.subscribe();

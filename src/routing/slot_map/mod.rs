@@ -10,20 +10,19 @@
 //!
 //! The owner of a slot is read without a lock; the nodes' names and all that changes are under one.
 
+mod directory;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use parking_lot::RwLock;
-use xxhash_rust::xxh3::Xxh3;
 
-use crate::types::{Epoch, NodeId, SLOT_COUNT, Slot, SlotRecord};
+pub(crate) use self::directory::Directory;
+use crate::types::{Epoch, NodeId, Replicas, SLOT_COUNT, Slot, SlotRecord};
 
 /// Most nodes that are known at once; slots of others count as unowned.
 pub(crate) const NODES_MAX: usize = 512;
-
-/// Most bytes of ids and addresses in a [`Directory`], so that it fits into a frame with its runs.
-const DIRECTORY_BYTES_MAX: usize = 40 * 1024;
 
 /// Place of this node itself.
 const ME: u32 = 1;
@@ -65,19 +64,8 @@ pub(crate) struct Owner {
     pub(crate) version: u64,
     /// Who decides.
     pub(crate) node: NodeId,
-}
-
-/// The whole map at one time, in a form that can be sent.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Directory {
-    /// A hash of all that follows; never 0. Nodes that know the same have the same.
-    pub(crate) tag: u64,
-    /// As set by [`SlotMap::set_policies`].
-    pub(crate) policies: u64,
-    /// Nodes with a known address, by id.
-    pub(crate) nodes: Vec<(NodeId, Arc<str>)>,
-    /// Runs of slots: how many, and their owner's place in `nodes`, if it is there.
-    pub(crate) runs: Vec<(u16, Option<u16>)>,
+    /// Who holds the slot by the newest record.
+    pub(crate) replicas: Replicas,
 }
 
 impl SlotMap {
@@ -129,6 +117,7 @@ impl SlotMap {
                 epoch: record.chosen.epoch,
                 version: record.chosen.version,
                 node: record.chosen.owner,
+                replicas: record.chosen.replicas,
             };
             changed |= self.learn(&mut state, record.slot, owner);
         }
@@ -144,6 +133,7 @@ impl SlotMap {
             epoch,
             version: known.map_or(0, |known| known.version),
             node: epoch.node,
+            replicas: known.map_or_else(|| Replicas::one(epoch.node), |known| known.replicas),
         };
         self.learn(&mut state, slot, owner)
     }
@@ -220,6 +210,9 @@ impl SlotMap {
             return false;
         }
         let same_node = known.is_some_and(|known| known.node == owner.node);
+        if !same_node || known.is_some_and(|known| known.replicas != owner.replicas) {
+            state.directory = None;
+        }
         if let Some(place) = state.owners.get_mut(slot.index()) {
             *place = Some(owner);
         }
@@ -236,7 +229,6 @@ impl SlotMap {
         if let Some(owner) = self.places.get(slot.index()) {
             owner.store(place, Ordering::Release);
         }
-        state.directory = None;
         true
     }
 
@@ -279,59 +271,6 @@ impl State {
     fn node_mut(&mut self, place: u32) -> Option<&mut Node> {
         let index = usize::try_from(place.checked_sub(1)?).ok()?;
         self.nodes.get_mut(index)
-    }
-}
-
-impl Directory {
-    fn of(state: &State) -> Self {
-        let addresses: BTreeMap<NodeId, &Arc<str>> = state
-            .nodes
-            .iter()
-            .filter_map(|node| Some((node.id, node.address.as_ref()?)))
-            .collect();
-        let mut bytes: usize = 0;
-        let fits = |(_, address): &(NodeId, &Arc<str>)| {
-            bytes = bytes.saturating_add(address.len()).saturating_add(22);
-            bytes <= DIRECTORY_BYTES_MAX
-        };
-        let nodes: Vec<_> = addresses.into_iter().take_while(fits).collect();
-        let place = |owner: &Option<Owner>| {
-            let owner = owner.as_ref()?.node;
-            let index = nodes.binary_search_by_key(&owner, |&(node, _)| node).ok()?;
-            u16::try_from(index).ok()
-        };
-        let mut runs: Vec<(u16, Option<u16>)> = Vec::new();
-        for owner in state.owners.iter().map(place) {
-            match runs.last_mut() {
-                Some((slots, last)) if *last == owner => *slots = slots.saturating_add(1),
-                Some(_) | None => runs.push((1, owner)),
-            }
-        }
-        let nodes = nodes.into_iter().map(|(node, at)| (node, Arc::clone(at)));
-        let mut directory = Self {
-            tag: 0,
-            policies: state.policies,
-            nodes: nodes.collect(),
-            runs,
-        };
-        directory.tag = directory.hash().max(1);
-        directory
-    }
-
-    fn hash(&self) -> u64 {
-        let mut hasher = Xxh3::new();
-        hasher.update(&self.policies.to_le_bytes());
-        for (node, address) in &self.nodes {
-            hasher.update(&node.0.to_le_bytes());
-            // A byte that no address holds ends it.
-            hasher.update(address.as_bytes());
-            hasher.update(&[0]);
-        }
-        for &(slots, place) in &self.runs {
-            hasher.update(&slots.to_le_bytes());
-            hasher.update(&place.unwrap_or(u16::MAX).to_le_bytes());
-        }
-        hasher.digest()
     }
 }
 

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::types::{Configuration, Replicas};
+use crate::types::{Configuration, HOLDERS_TOLD};
 
 const ME_NODE: NodeId = NodeId(1);
 
@@ -16,6 +16,22 @@ fn record(slot: u16, version: u64, counter: u64, owner: u128) -> SlotRecord {
             replicas: Replicas::one(node),
         },
     }
+}
+
+/// The same, held by these too.
+fn held(slot: u16, version: u64, owner: u128, replicas: &[u128]) -> SlotRecord {
+    let mut record = record(slot, version, version, owner);
+    let replicas: Vec<NodeId> = replicas.iter().copied().map(NodeId).collect();
+    record.chosen.replicas = Replicas::of(&replicas);
+    record
+}
+
+/// The runs of slots that one node owns.
+fn owner_runs(map: &SlotMap) -> Vec<(u16, Option<u16>)> {
+    let directory = map.directory();
+    let runs = directory.runs.iter();
+    runs.map(|&(slots, set)| (slots, directory.sets[usize::from(set)][0]))
+        .collect()
 }
 
 fn owner(map: &SlotMap, slot: u16) -> Option<u128> {
@@ -66,23 +82,89 @@ fn what_a_node_answers_is_taken_until_a_record_says_more() {
 #[test]
 fn the_directory_names_owners_that_can_be_reached_in_runs() {
     let map = SlotMap::new(ME_NODE);
-    let empty = map.directory();
-    assert_eq!(empty.runs, [(SLOT_COUNT, None)]);
+    assert_eq!(owner_runs(&map), [(SLOT_COUNT, None)]);
     let all: Vec<SlotRecord> = (0..SLOT_COUNT)
         .map(|slot| record(slot, 1, 1, if slot < 1000 { 1 } else { 2 }))
         .collect();
     map.apply(&all);
-    assert_eq!(map.directory().runs, [(SLOT_COUNT, None)], "no addresses");
+    assert_eq!(owner_runs(&map), [(SLOT_COUNT, None)], "no addresses");
     let nodes = [(NodeId(2), "b:1".to_owned()), (NodeId(1), "a:1".to_owned())];
     assert!(map.set_nodes(&nodes));
     assert!(!map.set_nodes(&nodes));
-    let directory = map.directory();
     let expected = [(NodeId(1), "a:1".into()), (NodeId(2), "b:1".into())];
-    assert_eq!(directory.nodes, expected);
-    assert_eq!(directory.runs, [(1000, Some(0)), (3096, Some(1))]);
+    assert_eq!(map.directory().nodes, expected);
+    assert_eq!(owner_runs(&map), [(1000, Some(0)), (3096, Some(1))]);
     map.set_nodes(&nodes[1..]);
     assert_eq!(map.address(NodeId(2)), None);
-    assert_eq!(map.directory().runs, [(1000, Some(0)), (3096, None)]);
+    assert_eq!(owner_runs(&map), [(1000, Some(0)), (3096, None)]);
+}
+
+#[test]
+fn the_directory_names_each_set_of_holders_once_the_owner_first_and_the_others_by_rank() {
+    let map = SlotMap::new(ME_NODE);
+    let nodes = [1, 2, 3].map(|node| (NodeId(node), format!("n{node}:1")));
+    map.set_nodes(&nodes);
+    map.apply(&[
+        held(0, 1, 1, &[1, 2, 3]),
+        held(1, 1, 2, &[3, 1, 2]),
+        held(2, 1, 1, &[1, 2, 3]),
+        held(3, 1, 9, &[9, 1]),
+        held(4, 1, 2, &[9, 2, 1]),
+    ]);
+    let directory = map.directory();
+    let sets: [[Option<u16>; 3]; 4] = [
+        [Some(0), Some(1), Some(2)],
+        [Some(1), Some(2), Some(0)],
+        [None; 3],
+        [Some(1), Some(0), None],
+    ];
+    assert_eq!(
+        directory.sets, sets,
+        "nodes without an address are left out"
+    );
+    assert_eq!(
+        directory.runs,
+        [(1, 0), (1, 1), (1, 0), (1, 2), (1, 3), (4091, 2)]
+    );
+    // A replica that is replaced is news, though the owner stays.
+    let tag = map.tag();
+    assert!(map.apply(&[held(0, 2, 1, &[1, 3, 2])]));
+    assert_ne!(map.tag(), tag);
+    assert_eq!(map.directory().sets[0], [Some(0), Some(2), Some(1)]);
+    // Who is known as the owner by an answer only takes over from the others that hold the slot.
+    let slot = Slot::new(0).unwrap();
+    let node = NodeId(3);
+    assert!(map.hint(slot, Epoch { counter: 9, node }));
+    assert_eq!(map.directory().sets[0], [Some(2), Some(0), Some(1)]);
+}
+
+#[test]
+fn of_more_nodes_than_a_frame_holds_the_sets_of_only_the_owners_are_named() {
+    for (count, told) in [(100, HOLDERS_TOLD), (500, 1)] {
+        let map = SlotMap::new(ME_NODE);
+        let nodes: Vec<_> = (0..count)
+            .map(|n| {
+                (
+                    NodeId(n),
+                    format!("node-{n}.a-rather-long-name.example.com:7400"),
+                )
+            })
+            .collect();
+        map.set_nodes(&nodes);
+        let records: Vec<SlotRecord> = (0..SLOT_COUNT)
+            .map(|slot| {
+                let owner = u128::from(slot) % count;
+                let second = u128::from(slot / 7) % count;
+                held(slot, 1, owner, &[owner, second, (second + 3) % count])
+            })
+            .collect();
+        map.apply(&records);
+        let directory = map.directory();
+        let sets = directory.sets.iter();
+        let named = sets.map(|set| set.iter().flatten().count()).max();
+        assert_eq!(named, Some(told));
+        assert_eq!(owner_runs(&map).len(), usize::from(SLOT_COUNT));
+    }
 }
 
 #[test]
@@ -130,7 +212,7 @@ fn places_of_nodes_that_are_gone_are_used_again() {
         .collect();
     map.apply(&records);
     assert_eq!(owner(&map, 510), Some(610));
-    assert_eq!(map.directory().runs.len(), 1, "no addresses");
+    assert_eq!(owner_runs(&map).len(), 1, "no addresses");
 }
 
 #[test]

@@ -8,7 +8,7 @@ use rand::{Rng, RngCore, SeedableRng};
 use super::{Caller, Node, check, hello};
 use crate::protocol::client::{Response, ResponseBody};
 use crate::protocol::error::WireError;
-use crate::protocol::hello::{ALPN_ADMIN, ALPN_CLIENT, Hello, HelloAnswer};
+use crate::protocol::hello::{ALPN_ADMIN, ALPN_CLIENT, Hello, HelloAnswer, VERSIONS};
 use crate::server::Bounds;
 use crate::transport::{CloseCode, Role};
 
@@ -152,16 +152,14 @@ async fn who_does_not_say_hello_is_sent_away_with_the_reason() {
 
     let mut newer = Caller::open(connect().await.unwrap()).await;
     let versions = Hello {
-        oldest: 2,
-        newest: 9,
+        oldest: VERSIONS.1 + 1,
+        newest: VERSIONS.1 + 8,
         ..hello()
     };
     newer.say(&[versions]).await;
     let answer: HelloAnswer = newer.hear().await.unwrap();
-    let expected = WireError::VersionMismatch {
-        oldest: 1,
-        newest: 1,
-    };
+    let (oldest, newest) = VERSIONS;
+    let expected = WireError::VersionMismatch { oldest, newest };
     assert_eq!(answer, Err(expected));
     assert_eq!(newer.closed().await, CloseCode::VersionMismatch);
     assert!(node.toy.batches.lock().is_empty());

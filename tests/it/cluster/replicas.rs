@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use distributed_rate_limiter::client::{Client, NodeCommand};
+use distributed_rate_limiter::Source;
+use distributed_rate_limiter::client::{Client, NodeCommand, ResendLost};
 use tokio::time::sleep;
 
 use super::{answered, judge, load, no_errors, nothing_forgotten, policies, random};
@@ -84,6 +85,36 @@ async fn a_node_that_is_cut_off_is_replaced_and_grants_nothing_alone() {
     answered(&load, 1_500).await;
     let seen = judge(load).await;
     nothing_forgotten(&client, &seen).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_cannot_reach_an_owner_is_served_by_it_through_the_replicas() {
+    let cluster = replicated(3).await;
+    let cut_off = cluster.admin(1).await.ring().await.unwrap().node;
+    let admin = cluster.admin(0).await;
+    let mut keys = Vec::new();
+    for n in 0..60 {
+        let key = format!("key-{n}");
+        if admin.owner(&key).await.unwrap().owner == cut_off {
+            keys.push(key);
+        }
+    }
+    let builder = cluster.client_of(&[0]).resend_lost(ResendLost::Never);
+    let client = builder.connect().await.unwrap();
+    let key = &keys[0];
+    while client.check("long", key).await.unwrap().source != Source::Owner {}
+    cluster.cut_clients_off(1);
+    // It is on its way to nowhere when another node is asked.
+    let peeked = client.peek("long", key).await.unwrap();
+    assert_eq!(peeked.source, Source::Proxied);
+    // What was sent before the silence was noticed is lost; from then on nothing is.
+    while client.check("long", key).await.is_err() {}
+    for key in &keys {
+        let decision = client.check("long", key).await.unwrap();
+        assert_eq!((decision.allowed, decision.source), (true, Source::Proxied));
+        let owner = admin.owner(key).await.unwrap().owner;
+        assert_eq!(owner, cut_off, "the owner is well, and still the owner");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -206,6 +206,13 @@ impl Cluster {
         self.places[place].relay.cut(&cuts);
     }
 
+    /// Cuts a node off from clients, but not from other nodes.
+    pub(crate) fn cut_clients_off(&self, place: usize) {
+        let client = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        let cuts = [Cut::From(client), Cut::To(client)];
+        self.places[place].relay.cut(&cuts);
+    }
+
     /// Ends all cuts.
     pub(crate) fn mend(&self) {
         self.places.iter().for_each(|place| place.relay.cut(&[]));

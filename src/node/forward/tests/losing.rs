@@ -1,6 +1,8 @@
 use super::*;
 use crate::client::ResendLost;
 use crate::protocol::client::{Request, RequestBody, Response, ResponseBody};
+use crate::protocol::routes::Routes;
+use crate::server::Carried;
 
 /// A node that loses its first connection as soon as it was asked something, and then behaves;
 /// it says how often each kind of request came.
@@ -196,4 +198,55 @@ async fn what_a_gone_owner_gave_away_meanwhile_is_asked_of_the_new_one() {
     let (answers, ()) = tokio::join!(check, give_away);
     assert_eq!(answers, [granted("22:a", WireSource::Proxied)]);
     assert_eq!(cluster.node(2).toy.counted("22:a"), 1);
+}
+
+#[tokio::test]
+async fn what_only_looks_does_not_wait_for_an_owner_whose_slot_was_taken_over() {
+    for (mode, source, counted) in [
+        (Mode::Look, WireSource::Owner, 0),
+        (Mode::Count, WireSource::Proxied, 1),
+    ] {
+        let cluster = Cluster::with_owners(2, Waits::default());
+        let (one, two) = (cluster.node(1), cluster.node(2));
+        // It answers when it may.
+        two.toy.chill("20:a");
+        let asks = [ask("free", "20:a")];
+        let asked = one.decide_all(&asks, mode, LONG, Via::Caller);
+        let taken_over = async {
+            one.knows(20, 2, 1);
+            one.serve(20);
+            if mode == Mode::Count {
+                two.toy.let_read();
+            }
+        };
+        let (answers, ()) = tokio::join!(asked, taken_over);
+        assert_eq!(answers, [granted("20:a", source)]);
+        let counts = [&one.toy, &two.toy].map(|toy| toy.counted("20:a"));
+        assert_eq!(
+            counts,
+            [0, counted],
+            "counted where it was sent, or nowhere"
+        );
+        if mode == Mode::Look {
+            two.toy.let_read();
+        }
+    }
+}
+
+#[tokio::test]
+async fn clients_are_told_replicas_if_they_ask_and_else_owners() {
+    let cluster = Cluster::with_owners(2, Waits::default());
+    let one = cluster.node(1);
+    let asked = |body| match one.clustered.command(&body, LONG, Via::Caller) {
+        Carried::Open(answer) => answer,
+        Carried::Now(..) | Carried::Later(_) => panic!("routes hang"),
+    };
+    let owners = asked(RequestBody::Routes { known: 0 }).await;
+    let all = asked(RequestBody::ReplicaRoutes { known: 0 }).await;
+    let (ResponseBody::Routes(owners), ResponseBody::ReplicaRoutes(all)) = (owners, all) else {
+        panic!("other answers");
+    };
+    assert_eq!(owners.runs[1], (10, 0));
+    assert_eq!(all.sets[1][0], 0);
+    assert_eq!(*owners, Routes::from(*all));
 }
