@@ -175,7 +175,12 @@ impl Control {
                 }
                 Happened::Ended(done) => self.transferred(done).await,
                 Happened::Link(event) => self.link(event).await,
-                Happened::Time => self.time().await,
+                Happened::Time => {
+                    self.time().await;
+                    if self.stands_down() {
+                        return;
+                    }
+                }
                 Happened::Over => return,
             }
             while self.tasks.try_join_next().is_some() {}
