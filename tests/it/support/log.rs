@@ -74,6 +74,12 @@ impl Log {
         }
     }
 
+    /// Whether a line so far has `words`.
+    pub(crate) fn says(&self, words: &str) -> bool {
+        let lines = self.0.lines.lock();
+        lines.all.iter().any(|line| line.contains(words))
+    }
+
     /// Lines so far.
     pub(crate) fn len(&self) -> usize {
         self.0.lines.lock().all.len()

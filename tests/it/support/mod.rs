@@ -4,6 +4,7 @@
 mod checker;
 mod cluster;
 mod disk;
+mod filling;
 mod home;
 mod load;
 mod log;
@@ -14,6 +15,7 @@ mod views;
 pub(crate) use checker::{Granted, fullest_window, windows_above};
 pub(crate) use cluster::Cluster;
 pub(crate) use disk::Disk;
+pub(crate) use filling::write_until_noticed;
 pub(crate) use home::Home;
 pub(crate) use load::{Failed, Load, Mix, Seen};
 pub(crate) use node::Node;

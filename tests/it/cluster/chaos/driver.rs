@@ -12,7 +12,7 @@ use tokio::time::sleep;
 
 use super::faults::Fault;
 use super::{NODES, REMEMBERED};
-use crate::support::{Cluster, Load, Seen, are_in_sync, is_served, is_settled, now_ns};
+use crate::support::{Cluster, Load, Seen, are_in_sync, is_served, is_settled, now_ns, write_until_noticed};
 
 /// Who waits so long for the cluster to be served or whole again has found a hang.
 const GIVE_UP: Duration = Duration::from_secs(150);
@@ -116,6 +116,9 @@ impl Chaos {
         println!("{}: node {place} {fault}", self.episodes.len() + 1);
         let began_ns = now_ns();
         fault.begin(&mut self.cluster, place);
+        if fault == Fault::Filled {
+            write_until_noticed(&self.cluster, place, &self.clients[0], "short").await;
+        }
         let mut served_ns = None;
         if fault.lasts() {
             let what = "served by the others";

@@ -45,8 +45,13 @@ impl Fault {
     /// Whether it is undone only when the others serve all slots.
     pub(super) const fn lasts(self) -> bool {
         match self {
-            Self::Killed | Self::Wiped => false,
-            Self::Lost | Self::Stopped | Self::CutOff | Self::CutOffFromAll | Self::Filled => true,
+            Self::Killed => false,
+            Self::Lost
+            | Self::Stopped
+            | Self::CutOff
+            | Self::CutOffFromAll
+            | Self::Wiped
+            | Self::Filled => true,
         }
     }
 
@@ -58,7 +63,7 @@ impl Fault {
             Self::CutOff => cluster.cut_off(place),
             Self::CutOffFromAll => cluster.cut_off_from_all(place),
             Self::Wiped => cluster.wipe(place),
-            Self::Filled => fill(cluster, place),
+            Self::Filled => cluster.disk(place).unwrap().fill(0),
         }
     }
 
@@ -96,13 +101,6 @@ impl fmt::Display for Fault {
             Self::Filled => "its disk full",
         })
     }
-}
-
-/// Fills a node's disk, and waits until it has noticed: it has some room of its own yet.
-fn fill(cluster: &Cluster, place: usize) {
-    cluster.disk(place).unwrap().fill(0);
-    let log = cluster.node(place).log();
-    assert!(log.line("storage failed").is_some(), "{}", log.so_far());
 }
 
 /// Has the node removed that was wiped, as an operator does, as soon as the others know that it is

@@ -56,7 +56,7 @@ fn mix() -> Mix {
         keys: KEYS,
         hot: HOT,
         tasks: CLIENTS * 2,
-        pause: Duration::from_millis(12),
+        pause: Duration::from_millis(40),
     }
 }
 
