@@ -1,9 +1,12 @@
 //! Notices that a node is dead by its packets. A node that lives acknowledges at once, whatever its
-//! answer waits for; QUIC itself takes up to half a minute to notice that one was killed.
+//! answer waits for; QUIC itself takes up to half a minute to notice that one was killed. A node that
+//! owes an answer and says nothing is given something to acknowledge, again and again.
 
 use std::time::Duration;
 
 use quinn::Connection;
+
+use crate::transport::endpoint::probe;
 
 /// Why a connection to such a node is given up.
 pub(super) const QUIET: &str = "the node acknowledges nothing";
@@ -12,7 +15,7 @@ pub(super) const QUIET: &str = "the node acknowledges nothing";
 const QUIET_MAX: Duration = Duration::from_secs(1);
 
 /// Looks in that time.
-const LOOKS: u32 = 4;
+pub(super) const LOOKS: u32 = 4;
 
 /// Waits until the node has sent nothing for long, not even acknowledgements, although it owes an
 /// answer. Cancel safe.
@@ -28,5 +31,8 @@ pub(super) async fn quiet(connection: &Connection, owes: impl Fn() -> bool) {
             0
         };
         heard = now;
+        if looks > 0 {
+            probe(connection);
+        }
     }
 }

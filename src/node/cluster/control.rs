@@ -213,6 +213,8 @@ impl Control {
         if now >= self.tick_at {
             self.tick_at = now.plus(TICK);
             self.changed = true;
+            let cut_off = self.engine.replication.is_cut_off();
+            self.cluster.forwarder.set_cut_off(cut_off);
             if self.ownership.progress().is_empty() {
                 self.lines.clear();
             }

@@ -60,7 +60,12 @@ impl<L: Local> Service for Clustered<L> {
     fn command(self: &Arc<Self>, body: &RequestBody<'_>, left: Duration, via: Via) -> Carried {
         if let RequestBody::Routes { known } = body {
             let routes = self.forwarder.later_routes(*known, left);
-            let answer = async move { ResponseBody::Routes(Box::new(routes.await)) };
+            let answer = async move {
+                match routes.await {
+                    Ok(routes) => ResponseBody::Routes(Box::new(routes)),
+                    Err(error) => ResponseBody::Failed(error),
+                }
+            };
             return Carried::Open(Box::pin(answer));
         }
         match self.local.carry_out(body) {

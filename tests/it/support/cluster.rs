@@ -127,7 +127,7 @@ impl Cluster {
     /// The command that starts a node.
     pub(crate) fn command(&self, place: usize) -> Command {
         let at = &self.places[place];
-        let mut command = Command::new(env!("CARGO_BIN_EXE_ratelimitd"));
+        let mut command = program("ratelimitd", env!("CARGO_BIN_EXE_ratelimitd"));
         command.arg("serve");
         command
             .arg("--config")
@@ -207,12 +207,20 @@ impl Cluster {
     /// `ratelimitctl` with the admin's certificate, which asks the node at this place first; its exit
     /// code and what it said.
     pub(crate) fn ctl(&self, place: usize, args: &[&str]) -> (Option<i32>, String) {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_ratelimitctl"));
-        command.args(args).arg("--certs").arg(self.dir.path().join("certs"));
-        command.arg("--endpoint").arg(self.address(place).to_string());
+        let mut command = program("ratelimitctl", env!("CARGO_BIN_EXE_ratelimitctl"));
+        command
+            .args(args)
+            .arg("--certs")
+            .arg(self.dir.path().join("certs"));
+        command
+            .arg("--endpoint")
+            .arg(self.address(place).to_string());
         let output = command.stdin(Stdio::null()).output().unwrap();
         let said = [output.stdout, output.stderr].concat();
-        (output.status.code(), String::from_utf8_lossy(&said).into_owned())
+        (
+            output.status.code(),
+            String::from_utf8_lossy(&said).into_owned(),
+        )
     }
 
     /// The places at which a node runs, or should.
@@ -302,5 +310,14 @@ impl Cluster {
 
     fn credentials(&self, role: Role) -> Credentials {
         Credentials::load(&self.dir.path().join("certs"), role).unwrap()
+    }
+}
+
+/// A program of this project: the one that was built with the tests, unless `RATELIMIT_TEST_BINARIES`
+/// names a directory with others, such as faster ones.
+fn program(name: &str, built: &str) -> Command {
+    match std::env::var_os("RATELIMIT_TEST_BINARIES") {
+        Some(dir) => Command::new(PathBuf::from(dir).join(name)),
+        None => Command::new(built),
     }
 }

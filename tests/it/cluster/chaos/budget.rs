@@ -92,7 +92,11 @@ impl Budget {
         let limits = [
             (Phase::Well, 0, "while all is well"),
             (Phase::Lasting, 0, "while others serve all slots"),
-            (Phase::Returning, RETURNING_PER_MILLE_MAX, "when nodes come back"),
+            (
+                Phase::Returning,
+                RETURNING_PER_MILLE_MAX,
+                "when nodes come back",
+            ),
             (Phase::New, NEW_PER_MILLE_MAX, "while faults are new"),
         ];
         for (phase, per_mille, when) in limits {

@@ -12,7 +12,9 @@ use tokio::time::sleep;
 
 use super::faults::Fault;
 use super::{NODES, REMEMBERED};
-use crate::support::{Cluster, Load, Seen, are_in_sync, is_served, is_settled, now_ns, write_until_noticed};
+use crate::support::{
+    Cluster, Load, Seen, are_in_sync, is_served, is_settled, now_ns, write_until_noticed,
+};
 
 /// Who waits so long for the cluster to be served or whole again has found a hang.
 const GIVE_UP: Duration = Duration::from_secs(150);

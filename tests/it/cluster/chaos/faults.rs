@@ -113,7 +113,10 @@ fn remove(cluster: &Cluster, place: usize, was: u128) {
     eventually("the wiped node is removed", || {
         let (code, answer) = cluster.ctl(other.unwrap(), &["node", "remove", &was, "--yes"]);
         if said != answer {
-            println!("  node remove: {}", answer.lines().next().unwrap_or_default());
+            println!(
+                "  node remove: {}",
+                answer.lines().next().unwrap_or_default()
+            );
             said = answer;
         }
         assert!(now_ns() < given_up, "{said}");
