@@ -2,12 +2,14 @@
 //! acknowledges at once, whatever its answer waits for; QUIC itself takes up to half a minute to
 //! notice that one was killed.
 //!
-//! Silent is a node from which nothing comes though packets are sent to it, QUIC's own probes among
-//! them. One that has acknowledged everything and takes long to answer is not: nothing is sent to it.
+//! Silent is a node from which nothing comes though packets are sent to it. One that has acknowledged
+//! everything and takes long to answer is given something to acknowledge, again and again.
 
 use std::time::Duration;
 
 use quinn::Connection;
+
+use crate::transport::endpoint::probe;
 
 /// Why a connection to such a node is given up.
 pub(super) const QUIET: &str = "the node acknowledges nothing";
@@ -16,7 +18,7 @@ pub(super) const QUIET: &str = "the node acknowledges nothing";
 const QUIET_MAX: Duration = Duration::from_secs(1);
 
 /// Looks in that time.
-const LOOKS: u32 = 10;
+pub(super) const LOOKS: u32 = 10;
 
 /// After so many looks, a fifth of a second, others are rather asked. If the node is only far away
 /// or slow, that costs them a hop.
@@ -34,7 +36,9 @@ pub(super) async fn quiet(connection: &Connection, owes: impl Fn() -> bool, tell
         let stats = connection.stats();
         let was_suspect = ear.is_suspect();
         let (heard, said) = (stats.udp_rx.datagrams, stats.udp_tx.datagrams);
-        ear.look(heard, said, &owes);
+        if ear.look(heard, said, &owes) {
+            probe(connection);
+        }
         if ear.is_suspect() != was_suspect {
             tell(ear.is_suspect());
         }
@@ -53,13 +57,17 @@ struct Ear {
 }
 
 impl Ear {
-    /// So many packets have come from the node and went to it by now.
-    fn look(&mut self, heard: u64, said: u64, owes: impl Fn() -> bool) {
+    /// So many packets have come from the node and went to it by now. Whether it owes an answer and has
+    /// said nothing since the last look.
+    fn look(&mut self, heard: u64, said: u64, owes: impl Fn() -> bool) -> bool {
         if heard != self.heard || !owes() {
             (self.heard, self.said, self.silent) = (heard, said, 0);
-        } else if said.saturating_sub(self.said) > OWED_NOTHING {
+            return false;
+        }
+        if said.saturating_sub(self.said) > OWED_NOTHING {
             self.silent = self.silent.saturating_add(1);
         }
+        true
     }
 
     const fn is_suspect(&self) -> bool {

@@ -301,6 +301,13 @@ impl Node {
         Ok(())
     }
 
+    /// Resolves when the node has given up: its storage failed, and other nodes hold what it held. They
+    /// take its slots over; stop it, and start it again when its storage is well. A node that holds
+    /// slots alone never gives up. Cancel safe.
+    pub fn stood_down(&self) -> impl Future<Output = ()> + Send + use<> {
+        self.membership.cluster.stood_down()
+    }
+
     /// Stops: hands its slots to other nodes, for at most the drain timeout; then takes no new
     /// requests, answers those it has read, for at most `drain`, and commits and syncs all counts.
     /// Blocks until all is done.

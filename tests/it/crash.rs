@@ -54,6 +54,7 @@ fn survives_kills(durability: &str) {
     let mix = Mix {
         policies: &["short", "middle", "wide", "forgetful"],
         keys: 2,
+        hot: 0,
         tasks: 8,
         pause: Duration::from_millis(6),
     };

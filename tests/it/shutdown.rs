@@ -38,6 +38,7 @@ async fn what_was_allowed_before_a_stop_under_load_counts_after_it() {
     let mix = Mix {
         policies,
         keys: 4,
+        hot: 0,
         tasks: 16,
         pause: Duration::from_millis(1),
     };

@@ -120,7 +120,7 @@ fn warn(warnings: &[Diagnostic]) {
     }
 }
 
-/// Serves until a signal says to stop; takes changed policies in meanwhile.
+/// Serves until a signal says to stop, or the storage failed and other nodes take over; takes changed policies in meanwhile.
 pub(crate) fn until_stopped(nodes: &[Node], watch: &mut Watch, hearing: &mut Hearing) {
     let Hearing { runtime, signals } = hearing;
     runtime.block_on(async {
@@ -134,10 +134,17 @@ pub(crate) fn until_stopped(nodes: &[Node], watch: &mut Watch, hearing: &mut Hea
                     }
                 },
                 loaded = watch.changed() => loaded,
+                () = any_stood_down(nodes) => return,
             };
             put_in_force(nodes, loaded);
         }
     });
+}
+
+/// Resolves when one of the nodes has given up; it has said why.
+async fn any_stood_down(nodes: &[Node]) {
+    let all = nodes.iter().map(|node| Box::pin(node.stood_down()));
+    futures_util::future::select_all(all).await;
 }
 
 /// Puts newly read policies in force; mistakes change nothing.

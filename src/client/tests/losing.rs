@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::toy::{Toy, granted};
+use crate::client::quiet::LOOKS;
 use crate::client::{CheckError, Client, OnUnavailable, ResendLost};
 use crate::protocol::client::ResponseBody;
 use crate::types::{Grant, SlotTime};
@@ -32,6 +33,26 @@ async fn a_check_that_was_on_its_way_is_sent_once_more_on_a_new_connection() {
     let (decision, list, _peer) = tokio::join!(call, list, script);
     assert_eq!(decision.remaining, 8);
     assert_eq!(list[0].as_ref().unwrap().remaining, 8);
+}
+
+#[tokio::test]
+async fn a_node_that_answers_late_and_acknowledges_meanwhile_is_not_taken_for_dead() {
+    let toy = Toy::start();
+    let (client, mut peer) = toy.connected(toy.client()).await;
+    let call = async { client.check("api", "user").await.unwrap() };
+    let script = async {
+        let frame = peer.frame().await;
+        // The client asks for a sign of life more often than it would bear to hear none.
+        while peer.connection.stats().frame_rx.max_data < u64::from(2 * LOOKS) {
+            let closed = peer.connection.close_reason();
+            assert!(closed.is_none(), "{closed:?}");
+            tokio::task::yield_now().await;
+        }
+        peer.decide(&frame, |_| Ok(granted(8))).await;
+        peer
+    };
+    let (decision, _peer) = tokio::join!(call, script);
+    assert_eq!(decision.remaining, 8);
 }
 
 #[tokio::test]

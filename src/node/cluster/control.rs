@@ -175,7 +175,12 @@ impl Control {
                 }
                 Happened::Ended(done) => self.transferred(done).await,
                 Happened::Link(event) => self.link(event).await,
-                Happened::Time => self.time().await,
+                Happened::Time => {
+                    self.time().await;
+                    if self.stands_down() {
+                        return;
+                    }
+                }
                 Happened::Over => return,
             }
             while self.tasks.try_join_next().is_some() {}
@@ -208,6 +213,8 @@ impl Control {
         if now >= self.tick_at {
             self.tick_at = now.plus(TICK);
             self.changed = true;
+            let cut_off = self.engine.replication.is_cut_off();
+            self.cluster.forwarder.set_cut_off(cut_off);
             if self.ownership.progress().is_empty() {
                 self.lines.clear();
             }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crossbeam::channel::Sender;
 use parking_lot::{Mutex, RwLock};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
 
 use super::view::View;
@@ -51,6 +51,7 @@ pub(crate) struct Cluster {
     policies: Mutex<PolicySets>,
     view: RwLock<Arc<View>>,
     commands: mpsc::Sender<Command>,
+    stood_down: watch::Sender<bool>,
 }
 
 impl Cluster {
@@ -65,6 +66,23 @@ impl Cluster {
             policies: Mutex::new(policies),
             view: RwLock::new(Arc::new(view)),
             commands,
+            stood_down: watch::Sender::new(false),
+        }
+    }
+
+    /// The control loop ends, and other nodes take over what this one has.
+    pub(super) fn note_stood_down(&self) {
+        self.stood_down.send_replace(true);
+    }
+
+    /// Resolves when it has ended so. Cancel safe.
+    pub(crate) fn stood_down(&self) -> impl Future<Output = ()> + Send + use<> {
+        let mut stood_down = self.stood_down.subscribe();
+        async move {
+            if stood_down.wait_for(|it| *it).await.is_err() {
+                // It has ended otherwise.
+                std::future::pending().await
+            }
         }
     }
 

@@ -23,6 +23,7 @@ mod members;
 mod pull;
 mod replicas;
 mod seals;
+mod stand_down;
 mod standings;
 mod stored;
 mod talk;

@@ -63,11 +63,10 @@ impl<L: Local> Service for Clustered<L> {
             let told_replicas = matches!(body, RequestBody::ReplicaRoutes { .. });
             let routes = self.forwarder.later_routes(*known, left);
             return Carried::Open(Box::pin(async move {
-                let routes = routes.await;
-                if told_replicas {
-                    ResponseBody::ReplicaRoutes(Box::new(routes))
-                } else {
-                    ResponseBody::Routes(Box::new(routes.into()))
+                match routes.await {
+                    Ok(routes) if told_replicas => ResponseBody::ReplicaRoutes(Box::new(routes)),
+                    Ok(routes) => ResponseBody::Routes(Box::new(routes.into())),
+                    Err(error) => ResponseBody::Failed(error),
                 }
             }));
         }

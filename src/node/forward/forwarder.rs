@@ -85,6 +85,8 @@ pub(crate) struct Forwarder {
     sealed_out: AtomicU64,
     /// The cluster has shut this node out: it neither grants nor can ask who does.
     shut_out: AtomicBool,
+    /// This node reaches none of the others: what it knows of owners may be old.
+    cut_off: AtomicBool,
     pub(super) waits: Waits,
 }
 
@@ -101,6 +103,7 @@ impl Forwarder {
             not_owner: AtomicU64::new(0),
             sealed_out: AtomicU64::new(0),
             shut_out: AtomicBool::new(false),
+            cut_off: AtomicBool::new(false),
             waits,
         }
     }
@@ -144,6 +147,14 @@ impl Forwarder {
     pub(crate) fn shut_out(&self) {
         self.shut_out.store(true, Ordering::Release);
         self.changed();
+    }
+
+    /// Says whether this node reaches none of the others. While it does not, clients are told no routes:
+    /// others may have taken over what it still takes for its own, and tell them so.
+    pub(crate) fn set_cut_off(&self, cut_off: bool) {
+        if self.cut_off.swap(cut_off, Ordering::AcqRel) != cut_off {
+            self.changed();
+        }
     }
 
     /// Whether [`Forwarder::shut_out`] was called; counts one check or command that is not decided
@@ -257,30 +268,36 @@ impl Forwarder {
     }
 
     /// The routes, as soon as they are not those of tag `known`, or when `left` is nearly over.
+    ///
+    /// # Errors
+    /// [`WireError::Unavailable`] as soon as this node is cut off: it does not know them.
     pub(super) fn later_routes(
         self: &Arc<Self>,
         known: u64,
         left: Duration,
-    ) -> impl Future<Output = ReplicaRoutes> + Send + use<> {
+    ) -> impl Future<Output = Result<ReplicaRoutes, WireError>> + Send + use<> {
         let forwarder = Arc::clone(self);
         async move {
             let mut changes = forwarder.subscribe();
             let mut over = pin!(tokio::time::sleep(in_time(left)));
             loop {
                 changes.borrow_and_update();
+                if forwarder.cut_off.load(Ordering::Acquire) {
+                    return Err(WireError::Unavailable);
+                }
                 if forwarder.map().tag() != known {
                     // Who has none gets them at once.
                     if known != 0 {
                         tokio::time::sleep(forwarder.waits.routes.min(in_time(left))).await;
                     }
-                    return forwarder.routes();
+                    return Ok(forwarder.routes());
                 }
                 tokio::select! {
                     // Both arms are cancel safe.
                     changed = changes.changed() => if changed.is_err() {
-                        return forwarder.routes();
+                        return Ok(forwarder.routes());
                     },
-                    () = over.as_mut() => return forwarder.routes(),
+                    () = over.as_mut() => return Ok(forwarder.routes()),
                 }
             }
         }

@@ -228,6 +228,11 @@ impl Replication {
         self.without.len()
     }
 
+    /// As [`Tracker::is_cut_off`].
+    pub(crate) fn is_cut_off(&self) -> bool {
+        self.some_without_majority() && self.side.lock().tracker.is_cut_off()
+    }
+
     /// Whether the slot has a majority, or has been without one for a moment only. Without it nothing
     /// may be granted.
     pub(crate) fn has_majority(&self, slot: Slot) -> bool {

@@ -8,7 +8,7 @@ use super::classes::Classes;
 use super::losses::Losses;
 use super::parts::Parts;
 use super::peers::{Peers, UNSYNCED_ASK};
-use super::served::{COPIES_MAX, CopyAt, Served};
+use super::served::{COPIES_MAX, CopyAt, Served, Standing};
 use crate::replication::marks::{Goal, Marks};
 use crate::replication::refusal::{Refusal, Refusals};
 use crate::replication::report::{Report, Reports};
@@ -282,6 +282,13 @@ impl Tracker {
     /// The slots that have been without a majority for too long.
     pub(crate) const fn without_majority(&self) -> &SlotSet {
         &self.without
+    }
+
+    /// Whether slots of several replicas are served, and none of them has had a majority for long: then
+    /// this node reaches nobody, and others may have taken its slots over.
+    pub(crate) fn is_cut_off(&self) -> bool {
+        let mut shared = self.slots.iter().flatten().filter(|it| it.needed > 0);
+        !self.without.is_empty() && shared.all(|it| it.standing == Standing::Without)
     }
 
     /// Whether the slot's ticket is lost for who waits for `goal`: nobody may be told that it grants.

@@ -14,8 +14,8 @@ pub(crate) use client_side::peer_config;
 pub(crate) use client_side::{client_config, client_endpoint_from};
 #[cfg(feature = "server")]
 pub(crate) use server_side::{ServerSetup, bind};
-pub(crate) use settings::STREAMS_MAX;
 #[cfg(feature = "server")]
 pub(crate) use settings::widen_for_peer;
 #[cfg(feature = "server")]
 pub(crate) use tcp::bind_tcp;
+pub(crate) use settings::{STREAMS_MAX, probe};

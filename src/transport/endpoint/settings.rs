@@ -114,6 +114,17 @@ pub(super) fn peer_transport() -> TransportConfig {
     config
 }
 
+/// Has the other end of a connection of [`client_transport`] acknowledge something now, if it lives,
+/// whatever its answers wait for: tells it that it may send a byte more ahead. QUIC's own sign of life
+/// would be sent on idle connections too.
+pub(crate) fn probe(connection: &quinn::Connection) {
+    // Only growth is told, so the window shrinks first.
+    let window = VarInt::from_u32(CONNECTION_WINDOW_BYTES);
+    let more = VarInt::from_u32(CONNECTION_WINDOW_BYTES.saturating_add(1));
+    connection.set_receive_window(window);
+    connection.set_receive_window(more);
+}
+
 /// Lets a node that was connected to send ahead as much as [`peer_transport`] takes.
 #[cfg(feature = "server")]
 pub(crate) fn widen_for_peer(connection: &quinn::Connection) {

@@ -7,7 +7,7 @@ use distributed_rate_limiter::client::{Client, NodeCommand, ResendLost};
 use tokio::time::sleep;
 
 use super::{answered, judge, load, no_errors, nothing_forgotten, policies, random};
-use crate::support::{Cluster, Load, now_ns};
+use crate::support::{Cluster, Load, PATIENCE, now_ns, write_until_noticed};
 
 /// A cluster whose slots are all on three nodes in sync.
 async fn replicated(nodes: usize) -> Cluster {
@@ -114,6 +114,61 @@ async fn a_client_that_cannot_reach_an_owner_is_served_by_it_through_the_replica
         assert_eq!((decision.allowed, decision.source), (true, Source::Proxied));
         let owner = admin.owner(key).await.unwrap().owner;
         assert_eq!(owner, cut_off, "the owner is well, and still the owner");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_asks_a_node_that_is_cut_off_is_led_to_those_that_serve() {
+    let cluster = replicated(4).await;
+    // It hears of owners from that node alone.
+    let client = cluster.client_of(&[2]).denial_cache(0);
+    let client = client.connect().await.unwrap();
+    let keys: Vec<String> = (0..60).map(|n| format!("key-{n}")).collect();
+    for key in &keys {
+        client.check("long", key).await.unwrap();
+    }
+    cluster.cut_off(2);
+    decided_by_owners(&client, &keys).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_keys_of_a_node_whose_disk_is_full_are_served_by_others_with_all_counts() {
+    let mut random = random("the_keys_of_a_node_whose_disk_is_full");
+    let mut cluster = Cluster::start_on_disks(4, (3, 64), &policies()).await;
+    cluster.in_sync().await;
+    if cluster.disk(1).is_none() {
+        return;
+    }
+    let client = cluster.client().connect().await.unwrap();
+    let load = load(&client, &mut random);
+    answered(&load, 1_000).await;
+    cluster.disk(1).unwrap().fill(0);
+    write_until_noticed(&cluster, 1, &client, "short").await;
+    let keys: Vec<String> = (0..12).map(|n| format!("key-{n}")).collect();
+    decided_by_owners(&client, &keys).await;
+    // It has gone, so that it is not taken for well, and comes back when there is room.
+    assert_eq!(cluster.node_mut(1).wait(), Some(1));
+    cluster.disk(1).unwrap().make_room();
+    cluster.restart(1);
+    cluster.settled().await;
+    cluster.in_sync().await;
+    answered(&load, 1_000).await;
+    let seen = judge(load).await;
+    nothing_forgotten(&client, &seen).await;
+}
+
+/// Waits until all keys are decided by who knows their counts.
+async fn decided_by_owners(client: &Client, keys: &[String]) {
+    let given_up = now_ns() + u64::try_from(PATIENCE.as_nanos()).unwrap();
+    for key in keys {
+        loop {
+            let answer = client.check("long", key).await;
+            if answer.as_ref().is_ok_and(|it| !it.is_degraded()) {
+                break;
+            }
+            assert!(now_ns() < given_up, "{key}: {answer:?}");
+            sleep(Duration::from_millis(20)).await;
+        }
     }
 }
 

@@ -6,15 +6,16 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use distributed_rate_limiter::client::{Admin, Builder, Client, Ring, Status};
+use distributed_rate_limiter::client::{Admin, Builder, Client};
 use distributed_rate_limiter::transport::Role;
 use distributed_rate_limiter::transport::certs::{Authority, Existing};
 use distributed_rate_limiter::transport::tls::Credentials;
 use tempfile::TempDir;
 
+use super::PATIENCE;
+use super::disk::Disk;
 use super::node::Node;
 use super::relay::{Cut, Relay};
-use super::{PATIENCE, now_ns};
 
 /// The settings of all nodes; checkpoints every second, so that even short lives see some.
 const SETTINGS: &str = "\
@@ -36,6 +37,8 @@ pub(crate) struct Cluster {
     authority: Authority,
     places: Vec<Place>,
     replicas: u8,
+    /// Size of the disk that each node has of its own, in MiB; 0: none has one.
+    disk_mib: u32,
 }
 
 /// Where a node is, running or not.
@@ -45,6 +48,8 @@ struct Place {
     listen: SocketAddr,
     relay: Relay,
     node: Option<Node>,
+    /// Its own, if it has one; unmounted after the node is gone.
+    disk: Option<Disk>,
 }
 
 impl Cluster {
@@ -55,9 +60,21 @@ impl Cluster {
 
     /// The same, with each slot on so many of the nodes.
     pub(crate) async fn start_replicated(nodes: usize, replicas: u8, policies: &str) -> Self {
+        Self::start_on_disks(nodes, (replicas, 0), policies).await
+    }
+
+    /// The same, with each node on a disk of its own of so many MiB, where that can be (see
+    /// [`Disk::mount`]).
+    pub(crate) async fn start_on_disks(
+        nodes: usize,
+        (replicas, disk_mib): (u8, u32),
+        policies: &str,
+    ) -> Self {
         let dir = TempDir::new().unwrap();
         std::fs::write(dir.path().join("limits.toml"), policies).unwrap();
-        std::fs::write(dir.path().join("node.toml"), SETTINGS).unwrap();
+        let level = std::env::var("RATELIMIT_TEST_LOG_LEVEL");
+        let level = level.map_or_else(|_| String::new(), |level| format!("level = \"{level}\"\n"));
+        std::fs::write(dir.path().join("node.toml"), format!("{SETTINGS}{level}")).unwrap();
         let authority = Authority::create("test").unwrap();
         let clients = dir.path().join("certs");
         authority.save(&clients, Existing::Refuse).unwrap();
@@ -70,6 +87,7 @@ impl Cluster {
             authority,
             places: Vec::new(),
             replicas,
+            disk_mib,
         };
         for _ in 0..nodes {
             cluster.add();
@@ -92,11 +110,13 @@ impl Cluster {
             .issue(Role::Node, &name, &[ip.to_string()])
             .unwrap();
         issued.save(&certs, Existing::Refuse).unwrap();
+        let disk = (self.disk_mib > 0).then(|| Disk::mount(self.disk_mib));
         self.places.push(Place {
             number,
             listen,
             relay: Relay::bind(ip, listen),
             node: None,
+            disk: disk.flatten(),
         });
         let place = self.places.len() - 1;
         self.spawn(place);
@@ -107,7 +127,7 @@ impl Cluster {
     /// The command that starts a node.
     pub(crate) fn command(&self, place: usize) -> Command {
         let at = &self.places[place];
-        let mut command = Command::new(env!("CARGO_BIN_EXE_ratelimitd"));
+        let mut command = program("ratelimitd", env!("CARGO_BIN_EXE_ratelimitd"));
         command.arg("serve");
         command
             .arg("--config")
@@ -167,7 +187,46 @@ impl Cluster {
 
     /// Where a node's counts are.
     pub(crate) fn data(&self, place: usize) -> PathBuf {
-        self.dir.path().join(format!("data-{place}"))
+        match self.disk(place) {
+            Some(disk) => disk.path().join("data"),
+            None => self.dir.path().join(format!("data-{place}")),
+        }
+    }
+
+    /// A node's own disk, if it has one.
+    pub(crate) fn disk(&self, place: usize) -> Option<&Disk> {
+        self.places[place].disk.as_ref()
+    }
+
+    /// `kill -9` of a node, and nothing is left of its data directory.
+    pub(crate) fn wipe(&mut self, place: usize) {
+        self.lose(place);
+        std::fs::remove_dir_all(self.data(place)).unwrap();
+    }
+
+    /// `ratelimitctl` with the admin's certificate, which asks the node at this place first; its exit
+    /// code and what it said.
+    pub(crate) fn ctl(&self, place: usize, args: &[&str]) -> (Option<i32>, String) {
+        let mut command = program("ratelimitctl", env!("CARGO_BIN_EXE_ratelimitctl"));
+        command
+            .args(args)
+            .arg("--certs")
+            .arg(self.dir.path().join("certs"));
+        command
+            .arg("--endpoint")
+            .arg(self.address(place).to_string());
+        let output = command.stdin(Stdio::null()).output().unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        (
+            output.status.code(),
+            String::from_utf8_lossy(&said).into_owned(),
+        )
+    }
+
+    /// The places at which a node runs, or should.
+    pub(crate) fn running(&self) -> Vec<usize> {
+        let places = (0..self.places.len()).filter(|&place| self.places[place].node.is_some());
+        places.collect()
     }
 
     /// The policy file of all nodes.
@@ -213,6 +272,12 @@ impl Cluster {
         self.places[place].relay.cut(&cuts);
     }
 
+    /// Cuts a node off from all others, and from all clients.
+    pub(crate) fn cut_off_from_all(&self, place: usize) {
+        self.cut_off(place);
+        self.places[place].relay.cut(&[Cut::All]);
+    }
+
     /// Ends all cuts.
     pub(crate) fn mend(&self) {
         self.places.iter().for_each(|place| place.relay.cut(&[]));
@@ -235,8 +300,17 @@ impl Cluster {
 
     /// An admin of one node.
     pub(crate) async fn admin(&self, place: usize) -> Admin {
+        self.admin_at(self.address(place)).await
+    }
+
+    /// An admin of one node who reaches it whatever is cut.
+    pub(crate) async fn admin_behind(&self, place: usize) -> Admin {
+        self.admin_at(self.places[place].listen).await
+    }
+
+    async fn admin_at(&self, address: SocketAddr) -> Admin {
         let builder = Client::builder()
-            .seeds([self.address(place)])
+            .seeds([address])
             .tls(self.credentials(Role::Admin));
         builder.deadline(PATIENCE).connect_admin().await.unwrap()
     }
@@ -244,113 +318,13 @@ impl Cluster {
     fn credentials(&self, role: Role) -> Credentials {
         Credentials::load(&self.dir.path().join("certs"), role).unwrap()
     }
-
-    /// Waits until all running nodes agree that each slot has the owner that it should have.
-    pub(crate) async fn settled(&self) {
-        let given_up = now_ns() + u64::try_from(PATIENCE.as_nanos()).unwrap();
-        loop {
-            let views = self.views().await;
-            if is_settled(&views) {
-                return;
-            }
-            assert!(
-                now_ns() < given_up,
-                "the cluster never settled:\n{views:#?}"
-            );
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    }
-
-    /// Waits until every slot is on as many nodes in sync as it should be.
-    pub(crate) async fn in_sync(&self) {
-        let given_up = now_ns() + u64::try_from(PATIENCE.as_nanos()).unwrap();
-        loop {
-            let views = self.views().await;
-            if are_in_sync(&views) {
-                return;
-            }
-            assert!(
-                now_ns() < given_up,
-                "some slots were never in sync:\n{views:#?}"
-            );
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    }
-
-    /// How each running node is, by its place.
-    pub(crate) async fn statuses(&self) -> Vec<(usize, Status)> {
-        let mut statuses = Vec::new();
-        for (place, at) in self.places.iter().enumerate() {
-            if at.node.is_some() {
-                let status = self.admin(place).await.status().await.unwrap();
-                statuses.push((place, status));
-            }
-        }
-        statuses
-    }
-
-    /// An admin of each running node.
-    pub(crate) async fn admins(&self) -> Vec<Admin> {
-        let mut admins = Vec::new();
-        for (place, at) in self.places.iter().enumerate() {
-            if at.node.is_some() {
-                admins.push(self.admin(place).await);
-            }
-        }
-        admins
-    }
-
-    /// What each running node thinks of the cluster.
-    pub(crate) async fn views(&self) -> Vec<Ring> {
-        let mut views = Vec::new();
-        for (place, at) in self.places.iter().enumerate() {
-            if at.node.is_some() {
-                views.push(self.admin(place).await.ring().await.unwrap());
-            }
-        }
-        views
-    }
 }
 
-/// Whether all views name the same owner of each slot, and the ring's target is that owner.
-pub(crate) fn is_settled(views: &[Ring]) -> bool {
-    let owners = |view: &Ring| -> Option<Vec<u128>> {
-        let mut owners = Vec::new();
-        for &(slots, owner, target) in &view.runs {
-            let owner_id = view.nodes.get(usize::from(owner))?.node;
-            if owner != target {
-                return None;
-            }
-            owners.extend(std::iter::repeat_n(owner_id, usize::from(slots)));
-        }
-        Some(owners)
-    };
-    let first = views.first().and_then(owners);
-    let alive = |view: &Ring| {
-        view.nodes
-            .iter()
-            .filter(|node| node.state == "alive")
-            .count()
-    };
-    first.is_some()
-        && views.iter().all(|view| {
-            owners(view) == first && view.hand_offs.is_empty() && alive(view) == views.len()
-        })
-}
-
-/// Whether every slot is served on as many nodes in sync as are wanted.
-fn are_in_sync(views: &[Ring]) -> bool {
-    let mut whole = 0_usize;
-    for view in views {
-        let told = &view.replicas;
-        for &(slots, set) in &told.runs {
-            if let Some(set) = told.sets.get(usize::from(set)) {
-                if set.in_sync.count_ones() < told.wanted.into() {
-                    return false;
-                }
-                whole += usize::from(slots);
-            }
-        }
+/// A program of this project: the one that was built with the tests, unless `RATELIMIT_TEST_BINARIES`
+/// names a directory with others, such as faster ones.
+fn program(name: &str, built: &str) -> Command {
+    match std::env::var_os("RATELIMIT_TEST_BINARIES") {
+        Some(dir) => Command::new(PathBuf::from(dir).join(name)),
+        None => Command::new(built),
     }
-    whole == 4096
 }

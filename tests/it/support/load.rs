@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use distributed_rate_limiter::Decision;
 use distributed_rate_limiter::client::{Check, CheckError, Client};
+use parking_lot::Mutex;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tokio::task::JoinHandle;
@@ -23,6 +24,8 @@ pub(crate) struct Mix {
     pub(crate) policies: &'static [&'static str],
     /// Keys under each.
     pub(crate) keys: u32,
+    /// So many of them are asked for half of the time; 0: all alike.
+    pub(crate) hot: u32,
     /// Tasks that ask, each one frame at a time.
     pub(crate) tasks: u64,
     /// Longest pause of a task between two frames.
@@ -40,6 +43,27 @@ pub(crate) struct Load {
 struct Shared {
     stop: AtomicBool,
     answers: AtomicU64,
+    stands: Mutex<BTreeMap<State, Stand>>,
+}
+
+/// How a key stands while the load goes on.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Stand {
+    /// Permits that were granted.
+    pub(crate) granted: u64,
+    /// When it was decided last.
+    pub(crate) decided_ns: u64,
+    /// The longest that it was not decided, from one decision to the next.
+    pub(crate) gap_ns: u64,
+}
+
+/// A check that got no decision, or one by nobody who knows the counts.
+#[derive(Debug, Clone)]
+pub(crate) struct Failed {
+    pub(crate) sent_ns: u64,
+    pub(crate) received_ns: u64,
+    pub(crate) key: String,
+    pub(crate) error: String,
 }
 
 /// What all tasks saw.
@@ -48,20 +72,29 @@ pub(crate) struct Seen {
     pub(crate) granted: BTreeMap<State, Vec<Granted>>,
     pub(crate) denied: u64,
     pub(crate) failed: u64,
-    /// The first few failures, in words.
-    pub(crate) failures: Vec<String>,
+    /// The first of the failures of each task.
+    pub(crate) failures: Vec<Failed>,
     /// The longest that a call took.
     pub(crate) slowest_ns: u64,
 }
 
-/// Failures that are kept in words.
-const FAILURES_KEPT: usize = 5;
+/// Failures that a task keeps.
+const FAILURES_KEPT: usize = 10_000;
+
+/// What is said of an answer by a node that does not know the counts.
+pub(crate) const DEGRADED: &str = "Degraded";
 
 impl Load {
     /// Starts to ask; must be called inside a runtime.
     pub(crate) fn start(client: &Client, mix: &Mix, seed: u64) -> Self {
+        Self::start_with(std::slice::from_ref(client), mix, seed)
+    }
+
+    /// The same with several clients, which the tasks share.
+    pub(crate) fn start_with(clients: &[Client], mix: &Mix, seed: u64) -> Self {
         let shared = Arc::new(Shared::default());
-        let tasks = (0..mix.tasks).map(|task| {
+        let tasks = (0..mix.tasks).zip(clients.iter().cycle());
+        let tasks = tasks.map(|(task, client)| {
             let asker = Asker {
                 client: client.clone(),
                 mix: mix.clone(),
@@ -78,6 +111,11 @@ impl Load {
     /// Decisions so far.
     pub(crate) fn answers(&self) -> u64 {
         self.shared.answers.load(Ordering::Relaxed)
+    }
+
+    /// How each key stands.
+    pub(crate) fn stands(&self) -> BTreeMap<State, Stand> {
+        self.shared.stands.lock().clone()
     }
 
     /// Ends all tasks; what they saw.
@@ -147,7 +185,9 @@ impl Asker {
         let checks = self.random.random_range(1..=4);
         let one = |_| {
             let policy = self.random.random_range(0..self.mix.policies.len());
-            let key = self.random.random_range(0..self.mix.keys);
+            let hot = self.mix.hot > 0 && self.random.random_bool(0.5);
+            let keys = if hot { self.mix.hot } else { self.mix.keys };
+            let key = self.random.random_range(0..keys);
             let cost = if self.random.random_bool(0.1) { 3 } else { 1 };
             ((self.mix.policies[policy], format!("key-{key}")), cost)
         };
@@ -158,18 +198,47 @@ impl Asker {
         match answer {
             Ok(decision) => {
                 self.shared.answers.fetch_add(1, Ordering::Relaxed);
+                if decision.is_degraded() {
+                    self.fail(&state, call, DEGRADED.to_owned());
+                } else {
+                    let permits = if decision.allowed { call.cost } else { 0 };
+                    self.shared.decided(&state, call.received_ns, permits);
+                }
                 if decision.allowed {
                     self.seen.granted.entry(state).or_default().push(call);
                 } else {
                     self.seen.denied += 1;
                 }
             }
-            Err(error) => {
-                self.seen.failed += 1;
-                if self.seen.failures.len() < FAILURES_KEPT {
-                    self.seen.failures.push(error.to_string());
-                }
-            }
+            Err(error) => self.fail(&state, call, format!("{error:?}")),
         }
+    }
+
+    fn fail(&mut self, (_, key): &State, call: Granted, error: String) {
+        self.seen.failed += 1;
+        if self.seen.failures.len() < FAILURES_KEPT {
+            self.seen.failures.push(Failed {
+                sent_ns: call.sent_ns,
+                received_ns: call.received_ns,
+                key: key.clone(),
+                error,
+            });
+        }
+    }
+}
+
+impl Shared {
+    fn decided(&self, state: &State, at_ns: u64, permits: u64) {
+        let mut stands = self.stands.lock();
+        let stand = match stands.get_mut(state) {
+            Some(stand) => stand,
+            None => stands.entry(state.clone()).or_default(),
+        };
+        if stand.decided_ns > 0 {
+            let gap_ns = at_ns.saturating_sub(stand.decided_ns);
+            stand.gap_ns = stand.gap_ns.max(gap_ns);
+        }
+        stand.decided_ns = stand.decided_ns.max(at_ns);
+        stand.granted += permits;
     }
 }

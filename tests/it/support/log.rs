@@ -1,7 +1,10 @@
 //! What a node says on stderr, kept as it comes.
 
-use std::io::{BufRead, BufReader, Read};
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use parking_lot::{Condvar, Mutex};
 use serde_json::Value;
@@ -29,9 +32,13 @@ impl Log {
     pub(crate) fn of(stderr: impl Read + Send + 'static) -> Self {
         let log = Self::default();
         let kept = log.clone();
+        let mut copy = copy();
         std::thread::spawn(move || {
             for line in BufReader::new(stderr).split(b'\n').map_while(Result::ok) {
                 let line = String::from_utf8_lossy(&line).into_owned();
+                if let Some(copy) = &mut copy {
+                    writeln!(copy, "{line}").unwrap();
+                }
                 kept.0.lines.lock().all.push(line);
                 kept.0.more.notify_all();
             }
@@ -67,6 +74,12 @@ impl Log {
         }
     }
 
+    /// Whether a line so far has `words`.
+    pub(crate) fn says(&self, words: &str) -> bool {
+        let lines = self.0.lines.lock();
+        lines.all.iter().any(|line| line.contains(words))
+    }
+
     /// Lines so far.
     pub(crate) fn len(&self) -> usize {
         self.0.lines.lock().all.len()
@@ -86,6 +99,15 @@ impl Log {
     pub(crate) fn so_far(&self) -> String {
         show(&self.0.lines.lock())
     }
+}
+
+/// Where lines go too, if `RATELIMIT_TEST_LOGS` names a directory: a file for each process.
+fn copy() -> Option<File> {
+    static LOGS: AtomicU32 = AtomicU32::new(0);
+    let dir = std::env::var_os("RATELIMIT_TEST_LOGS")?;
+    let number = LOGS.fetch_add(1, Ordering::Relaxed);
+    let name = format!("{}-{number:03}.log", std::process::id());
+    Some(File::create(Path::new(&dir).join(name)).unwrap())
 }
 
 fn show(lines: &Lines) -> String {

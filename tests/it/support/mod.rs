@@ -4,18 +4,22 @@
 mod checker;
 mod cluster;
 mod disk;
+mod filling;
 mod home;
 mod load;
 mod log;
 mod node;
 mod relay;
+mod views;
 
 pub(crate) use checker::{Granted, fullest_window, windows_above};
-pub(crate) use cluster::{Cluster, is_settled};
+pub(crate) use cluster::Cluster;
 pub(crate) use disk::Disk;
+pub(crate) use filling::write_until_noticed;
 pub(crate) use home::Home;
-pub(crate) use load::{Load, Mix, Seen};
+pub(crate) use load::{Failed, Load, Mix, Seen};
 pub(crate) use node::Node;
+pub(crate) use views::{are_in_sync, is_served, is_settled};
 
 use std::time::Duration;
 

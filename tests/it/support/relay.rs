@@ -18,6 +18,10 @@ const PACKET_BYTES_MAX: usize = 65_536;
 /// How often a relay looks whether it is to end.
 const LOOK: Duration = Duration::from_millis(50);
 
+/// A link on which the node has said nothing for so many looks, a minute, is given up: whoever comes
+/// again gets another one.
+const SILENT_LOOKS_MAX: u32 = 1200;
+
 /// See the module. Ends when dropped.
 #[derive(Debug)]
 pub(crate) struct Relay {
@@ -111,14 +115,18 @@ impl Shared {
 
     fn carry_out(&self, link: &UdpSocket, sender: SocketAddr) {
         let mut packet = vec![0; PACKET_BYTES_MAX];
-        while !self.is_over() {
+        let mut silent_looks = 0;
+        while !self.is_over() && silent_looks < SILENT_LOOKS_MAX {
             let Ok(length) = link.recv(&mut packet) else {
+                silent_looks += 1;
                 continue;
             };
+            silent_looks = 0;
             if !self.is_cut(Cut::To(sender.ip())) {
                 self.front.send_to(&packet[..length], sender).ok();
             }
         }
+        self.links.lock().remove(&sender);
     }
 
     fn is_cut(&self, cut: Cut) -> bool {

@@ -12,7 +12,7 @@ use futures_util::future::join_all;
 use tokio::time::timeout;
 
 use super::picture::{Answer, Counted, Picture, Seen};
-use super::{has_gone, id, short};
+use super::{has_gone, short};
 use crate::nodes::Nodes;
 use crate::outcome::{Exit, Failure};
 
@@ -234,7 +234,9 @@ fn unknown(seen: &[Seen]) -> Vec<RingNode> {
 /// The node of `ring` that `name` means: its address, its id, or the beginning of its id that no
 /// other has.
 pub(crate) fn find_node<'r>(ring: &'r Ring, name: &str) -> Result<&'r RingNode, Failure> {
-    let begins = |node: &&RingNode| id(node.node).starts_with(&name.to_lowercase());
+    // Logs and errors write it without dashes.
+    let plain = name.to_lowercase().replace('-', "");
+    let begins = |node: &&RingNode| format!("{:032x}", node.node).starts_with(&plain);
     let found: Vec<&RingNode> = if name.contains(':') {
         let is_at = |node: &&RingNode| node.address == name;
         ring.nodes.iter().filter(is_at).collect()
@@ -260,6 +262,7 @@ pub(crate) fn find_node<'r>(ring: &'r Ring, name: &str) -> Result<&'r RingNode, 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cluster::id;
     use crate::cluster::tests::{answers, ring, seen};
 
     #[test]

@@ -180,20 +180,28 @@ async fn routes_are_told_when_they_change_or_the_time_is_nearly_over() {
     };
     let cluster = Cluster::with_owners(2, waits);
     let forwarder = &cluster.node(1).forwarder;
-    let first = forwarder.later_routes(0, LONG).await;
+    let first = forwarder.later_routes(0, LONG).await.unwrap();
     assert_eq!(first.nodes.len(), 2);
     assert_eq!(Routes::from(first.clone()).runs[1], (10, 0));
     let same = forwarder
         .later_routes(first.tag, Duration::from_millis(5))
-        .await;
+        .await
+        .unwrap();
     assert_eq!(same, first);
     let waiting = tokio::spawn(forwarder.later_routes(first.tag, LONG));
     tokio::task::yield_now().await;
     cluster.node(1).knows(10, 2, 2);
-    let other = waiting.await.unwrap();
+    let other = waiting.await.unwrap().unwrap();
     assert_ne!(other.tag, first.tag);
     assert_eq!(Routes::from(other.clone()).runs[1], (1, 1));
     forwarder.set_policies(5);
-    let third = forwarder.later_routes(other.tag, LONG).await;
+    let third = forwarder.later_routes(other.tag, LONG).await.unwrap();
     assert_eq!(third.policies, 5);
+    // Who waits is told at once that this node does not know them any more.
+    let waiting = tokio::spawn(forwarder.later_routes(third.tag, LONG));
+    tokio::task::yield_now().await;
+    forwarder.set_cut_off(true);
+    assert_eq!(waiting.await.unwrap(), Err(WireError::Unavailable));
+    forwarder.set_cut_off(false);
+    assert_eq!(forwarder.later_routes(0, LONG).await, Ok(third));
 }

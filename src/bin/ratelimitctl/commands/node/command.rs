@@ -78,6 +78,9 @@ enum Action {
     Remove {
         /// The node that is gone
         node: String,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
         /// Do not ask, and remove it although it answers, or another node sees it
         #[arg(long)]
         force: bool,
@@ -135,13 +138,13 @@ async fn carry_out(action: &Action, nodes: &Nodes) -> Result<(Outcome, Exit), Fa
             let now = format!("has weight {weight}; slots move to fit it");
             Ok((Outcome::at_once(ring.node, &now), Exit::Ok))
         }
-        Action::Remove { node, force } => {
+        Action::Remove { node, yes, force } => {
             let admin = nodes.admin().await?;
             let ring = admin.ring().await?;
             let gone = find_node(&ring, node)?;
             let seen = Cluster::new(nodes).ask().await?;
             let question = remove::question(&ring, gone, &seen, *force)?;
-            confirm(&question, *force, "--force")?;
+            confirm(&question, *yes || *force, "--yes")?;
             let node = gone.node;
             admin.node(NodeCommand::Remove { node }).await?;
             let now = if remove::is_held_by_others(&ring, gone) {
