@@ -27,7 +27,8 @@ use crate::types::{Decision, Grant};
 ///
 /// In a cluster the client learns from any seed which node owns which keys, and hears of every
 /// change. It connects to a node when a key of that node is first asked, and asks owners directly;
-/// while it has no connection to an owner, another node passes the call on
+/// while it has no connection to an owner, or the owner is silent, the replica that would take over
+/// is asked, or another node, which passes the call on
 /// ([`Source::Proxied`](crate::Source::Proxied)). A denial is remembered until it ends
 /// ([`Builder::denial_cache`]).
 ///
@@ -194,7 +195,8 @@ impl Client {
         ask_all(self.core(), self.settings, CHECK_VARIANT, &checks).await
     }
 
-    /// Asks whether `key` would pass `policy`, and counts nothing.
+    /// Asks whether `key` would pass `policy`, and counts nothing. If the answer takes long, another
+    /// node is asked too; see [`Hedging`](super::Hedging).
     ///
     /// # Errors
     /// [`CheckError`]; unless [`OnUnavailable`] says otherwise.

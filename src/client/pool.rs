@@ -147,7 +147,7 @@ impl Core {
         }
         // A second round if a place is free at once.
         for _ in 0..2 {
-            let moves = known.seats.arrange(known.routes.holding_any());
+            let moves = known.seats.arrange(known.routes.owning());
             let mut freed = false;
             for step in moves {
                 match step {

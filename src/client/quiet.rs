@@ -20,9 +20,9 @@ const QUIET_MAX: Duration = Duration::from_secs(1);
 /// Looks in that time.
 pub(super) const LOOKS: u32 = 10;
 
-/// After so many looks, a fifth of a second, others are rather asked. If the node is only far away
-/// or slow, that costs them a hop.
-const LOOKS_SUSPECT: u32 = 2;
+/// After so many looks, half a second, others are rather asked. No slot is taken over before that, and
+/// a node that only stands still for a moment is better waited for than asked in a roundabout way.
+const LOOKS_SUSPECT: u32 = 5;
 
 /// Packets that need not mean that one is owed: the last acknowledgement of ours is not acknowledged.
 const OWED_NOTHING: u64 = 1;
@@ -93,6 +93,9 @@ mod tests {
             (6, 9, true, 1),
             (6, 9, true, 2),
             (6, 11, true, 3),
+            (6, 11, true, 4),
+            (6, 11, true, 5),
+            (6, 12, true, 6),
             (7, 12, true, 0),
             // Idle: nobody waits for it.
             (7, 20, false, 0),
@@ -101,7 +104,7 @@ mod tests {
         ] {
             ear.look(heard, said, || owes);
             assert_eq!(ear.silent, silent, "{heard} {said} {owes}");
-            assert_eq!(ear.is_suspect(), silent >= 2);
+            assert_eq!(ear.is_suspect(), silent >= 5);
         }
     }
 }

@@ -132,18 +132,19 @@ impl RouteCache {
         self.nodes.is_empty()
     }
 
-    /// The nodes that own or hold slots, each once.
-    pub(super) fn holding_any(&self) -> impl Iterator<Item = &KnownNode> {
-        let mut holds = vec![false; self.nodes.len()];
-        for place in self.holders.iter().flatten().flatten() {
-            if let Some(holds) = holds.get_mut(usize::from(*place)) {
-                *holds = true;
+    /// The nodes that own slots, each once. One that only holds some is not asked: it has just come, or
+    /// is about to stop.
+    pub(super) fn owning(&self) -> impl Iterator<Item = &KnownNode> {
+        let mut owns = vec![false; self.nodes.len()];
+        for place in self.holders.iter().filter_map(|[owner, ..]| *owner) {
+            if let Some(owns) = owns.get_mut(usize::from(place)) {
+                *owns = true;
             }
         }
         self.nodes
             .iter()
-            .zip(holds)
-            .filter_map(|(node, holds)| holds.then_some(node))
+            .zip(owns)
+            .filter_map(|(node, owns)| owns.then_some(node))
     }
 }
 
@@ -223,7 +224,7 @@ mod tests {
         ] {
             assert_eq!(owner(&cache, slot), node, "slot {slot}");
         }
-        let owning: Vec<u128> = cache.holding_any().map(|known| known.node.0).collect();
+        let owning: Vec<u128> = cache.owning().map(|known| known.node.0).collect();
         assert_eq!(owning, [7, 8], "who owns nothing is not among them");
     }
 
@@ -251,8 +252,8 @@ mod tests {
         let mut held = routes(5, &[7, 8, 9, 10], &[(4096, 0)]);
         held.sets[0] = [0, 1, 2];
         cache.accept(&held).unwrap();
-        let holding: Vec<u128> = cache.holding_any().map(|known| known.node.0).collect();
-        assert_eq!(holding, [7, 8, 9]);
+        let owning: Vec<u128> = cache.owning().map(|known| known.node.0).collect();
+        assert_eq!(owning, [7], "and not who only holds slots");
         let slot = Slot::new(3).unwrap();
         for (epoch, owner, expected) in [
             (2, 8, [Some(1), Some(2), Some(0)]),

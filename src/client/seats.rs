@@ -1,8 +1,8 @@
 //! Which node has which place of the pool.
 //!
 //! Pure. Place [`SEEDS`] leads to whichever seed answered. While all its connections lead to one
-//! node, that node is *at home* there and needs no other place. Every other node that owns or
-//! holds slots gets a place of its own, as long as there are places; the slots of the rest are asked anywhere.
+//! node, that node is *at home* there and needs no other place. Every other node that owns slots
+//! gets a place of its own, as long as there are places; the slots of the rest are asked anywhere.
 
 use super::route_cache::KnownNode;
 use super::seed::Seed;
@@ -91,13 +91,10 @@ impl Seats {
         self.seated.get(place)?.as_ref()
     }
 
-    /// Gives places to the nodes that hold slots now, and takes them from those that do not.
-    pub(super) fn arrange<'a>(
-        &mut self,
-        holding: impl Iterator<Item = &'a KnownNode>,
-    ) -> Vec<Move> {
+    /// Gives places to the nodes that own slots now, and takes them from those that do not.
+    pub(super) fn arrange<'a>(&mut self, owning: impl Iterator<Item = &'a KnownNode>) -> Vec<Move> {
         let home = self.home;
-        let wanted: Vec<(NodeId, &Seed)> = holding
+        let wanted: Vec<(NodeId, &Seed)> = owning
             .filter(|known| Some(known.node) != home)
             .filter_map(|known| Some((known.node, known.address.as_ref()?)))
             .take(NODES_MAX)

@@ -82,7 +82,7 @@ impl fmt::Display for Epoch {
 }
 
 /// The nodes that hold a slot, at most [`REPLICAS_MAX`], each once, in the order of their rank.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub(crate) struct Replicas {
     nodes: [NodeId; REPLICAS_MAX],
     len: u8,

@@ -1,4 +1,4 @@
-//! Three nodes that hold all slots: an owner, and two replicas of which the second is the seed.
+//! Three nodes that hold all slots: an owner of nearly all, and two replicas of which the second is the seed.
 
 use std::sync::Arc;
 
@@ -27,11 +27,12 @@ pub(super) fn toys() -> [Toy; 3] {
     [1, 2, 3].map(|node| Toy::of(node, Arc::clone(&authority), ClientAuth::Required))
 }
 
-/// The routes by which the first of these owns all slots and the others hold them.
+/// The routes by which the first of these owns all slots but two, and the others hold them; each of
+/// these owns one of the two.
 pub(super) fn held_by(tag: u64, toys: [&Toy; 3]) -> ReplicaRoutes {
     let mut routes = ReplicaRoutes::from(routes(tag, &toys));
-    routes.sets = vec![[0, 1, 2]];
-    routes.runs = vec![(4096, 0)];
+    routes.sets = vec![[0, 1, 2], [1, 2, 0], [2, 0, 1]];
+    routes.runs = vec![(4094, 0), (1, 1), (1, 2)];
     routes
 }
 

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use xxhash_rust::xxh3::Xxh3;
 
 use super::{Owner, State};
-use crate::types::{HOLDERS_TOLD, NodeId};
+use crate::types::{HOLDERS_TOLD, NodeId, Replicas};
 
 /// Most bytes of ids and addresses, so that they fit into a frame with the runs of all owners.
 const NODES_BYTES_MAX: usize = 40 * 1024;
@@ -104,12 +104,19 @@ impl Held {
             sets: Vec::new(),
             runs: Vec::new(),
         };
+        // Many slots have the same holders, which are looked for among the nodes once.
+        let mut seen: BTreeMap<Option<(NodeId, Replicas)>, u16> = BTreeMap::new();
         let mut known: BTreeMap<HolderSet, u16> = BTreeMap::new();
         for owner in owners {
-            let set = owner.map_or_else(HolderSet::default, |it| set_of(&it, nodes, told));
-            let place = *known.entry(set).or_insert_with(|| {
-                held.sets.push(set);
-                u16::try_from(held.sets.len().saturating_sub(1)).unwrap_or(u16::MAX)
+            let holders = owner.as_ref().map(|it| (it.node, it.replicas));
+            let place = *seen.entry(holders).or_insert_with(|| {
+                let set = holders
+                    .map(|it| set_of(it, nodes, told))
+                    .unwrap_or_default();
+                *known.entry(set).or_insert_with(|| {
+                    held.sets.push(set);
+                    u16::try_from(held.sets.len().saturating_sub(1)).unwrap_or(u16::MAX)
+                })
             });
             match held.runs.last_mut() {
                 Some((slots, last)) if *last == place => *slots = slots.saturating_add(1),
@@ -134,17 +141,21 @@ impl Held {
     }
 }
 
-fn set_of(owner: &Owner, nodes: &[(NodeId, Arc<str>)], told: usize) -> HolderSet {
+fn set_of(
+    (owner, replicas): (NodeId, Replicas),
+    nodes: &[(NodeId, Arc<str>)],
+    told: usize,
+) -> HolderSet {
     let place = |node: NodeId| {
         let index = nodes.binary_search_by_key(&node, |&(node, _)| node).ok()?;
         u16::try_from(index).ok()
     };
     let mut set = HolderSet::default();
-    let Some(first) = place(owner.node) else {
+    let Some(first) = place(owner) else {
         return set;
     };
-    let others = owner.replicas.as_slice().iter();
-    let others = others.filter(|node| **node != owner.node);
+    let others = replicas.as_slice().iter();
+    let others = others.filter(|node| **node != owner);
     let all = std::iter::once(first).chain(others.filter_map(|node| place(*node)));
     for (told, holder) in set.iter_mut().zip(all.take(told)) {
         *told = Some(holder);
