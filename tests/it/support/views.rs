@@ -22,7 +22,8 @@ impl Cluster {
             }
             assert!(
                 now_ns() < given_up,
-                "the cluster never settled:\n{views:#?}"
+                "the cluster never settled:\n{}",
+                told(&views)
             );
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
@@ -38,7 +39,8 @@ impl Cluster {
             }
             assert!(
                 now_ns() < given_up,
-                "some slots were never in sync:\n{views:#?}"
+                "some slots were never in sync:\n{}",
+                told(&views)
             );
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
@@ -71,6 +73,25 @@ impl Cluster {
         }
         views
     }
+}
+
+/// What is wrong in these views, a line each.
+fn told(views: &[Ring]) -> String {
+    let lines = views.iter().map(|view| {
+        let states = view.nodes.iter().map(|it| (it.address.as_str(), it.state.as_str()));
+        let states: Vec<_> = states.collect();
+        let astray = view.runs.iter().filter(|(_, owner, target)| owner != target);
+        let astray: u32 = astray.map(|(slots, ..)| u32::from(*slots)).sum();
+        let told = &view.replicas;
+        let sets = told.sets.iter().filter(|it| it.in_sync.count_ones() < told.wanted.into());
+        let thin: Vec<_> = sets.map(|it| (it.replicas.len(), it.in_sync)).collect();
+        format!(
+            "{:032x}: {states:?}, {astray} slots elsewhere than they should be, {:?}, sets not in sync \
+             {thin:?}, {} of {} held slots behind",
+            view.node, view.hand_offs, told.behind, told.held
+        )
+    });
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 /// Whether every slot is served by a node of these that reaches enough replicas to grant.
