@@ -81,7 +81,7 @@ impl Cluster {
         async move {
             if stood_down.wait_for(|it| *it).await.is_err() {
                 // It has ended otherwise.
-                std::future::pending().await
+                std::future::pending::<()>().await;
             }
         }
     }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use quinn::{RecvStream, SendStream};
+use quinn::{Connection, RecvStream, SendStream};
 
 use super::outbox::{OUTBOX_BYTES_MAX, Outbox};
 use super::owner::Owner;
@@ -20,6 +20,11 @@ use crate::types::{Epoch, Position, Slot, SlotSet};
 /// How often a replica is told what the slots' clocks show, which is also the sign of life.
 pub(super) const CLOCKS_EVERY: Duration = Duration::from_millis(250);
 
+/// A replica from which no packet came for so many times [`CLOCKS_EVERY`], two seconds, is cut off or
+/// stands still, since each clock is acknowledged at once: what waits for it waits no longer. QUIC
+/// would wait for five seconds; others take over from an owner that they do not hear within two.
+const SILENT_LOOKS_MAX: u32 = 8;
+
 /// Bytes that one read of acknowledgements takes at most.
 const READ_BYTES_MAX: usize = 64 << 10;
 
@@ -30,6 +35,8 @@ const GOOD_AFTER: Duration = Duration::from_secs(2);
 enum Fault {
     /// The replica does not take what it is sent.
     Slow,
+    /// Nothing comes from it.
+    Silent,
     /// It says what no replica says.
     Malformed(&'static str),
 }
@@ -92,6 +99,7 @@ impl Keeper {
             fault = write(&mut link.send, &outbox) => fault,
             () = outbox.overflowed() => Some(Fault::Slow),
             fault = self.hear(&mut link.stream, number, buffer) => fault,
+            () = silent(&link.connection) => Some(Fault::Silent),
             never = self.tell_clocks(number) => match never {},
         };
         drop(known);
@@ -100,6 +108,10 @@ impl Keeper {
             Some(Fault::Slow) => {
                 self.owner.misconduct.slow(&self.peer);
                 CloseCode::SlowReader
+            }
+            Some(Fault::Silent) => {
+                tracing::info!(%peer, link = number, "a replica acknowledges nothing; it is linked anew");
+                CloseCode::Renewed
             }
             Some(Fault::Malformed(reason)) => {
                 self.owner.misconduct.malformed(&self.peer, reason);
@@ -173,6 +185,22 @@ impl Keeper {
                 .push(self.peer.node, link, &OwnerFrame::Clocks { slots });
             tokio::time::sleep(CLOCKS_EVERY).await;
         }
+    }
+}
+
+/// Waits until nothing has come for long, not even an acknowledgement.
+async fn silent(connection: &Connection) {
+    let packets = || connection.stats().udp_rx.datagrams;
+    let (mut heard, mut looks) = (packets(), 0_u32);
+    while looks < SILENT_LOOKS_MAX {
+        tokio::time::sleep(CLOCKS_EVERY).await;
+        let now = packets();
+        looks = if now == heard {
+            looks.saturating_add(1)
+        } else {
+            0
+        };
+        heard = now;
     }
 }
 

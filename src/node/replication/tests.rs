@@ -202,6 +202,25 @@ async fn without_a_majority_just_that_slots_answers_are_lost() {
     assert!(!replication.is_lost(wait(2, 2, Durability::Process)));
 }
 
+#[test]
+fn a_node_is_cut_off_when_none_of_its_slots_of_several_replicas_has_a_majority() {
+    let (replication, _links) = replication();
+    let later = |ms: u64| replication.tick(MonoTime::from_ns(ms * 1_000_000));
+    later(1);
+    later(600);
+    // Slot 2 lacks one, slot 1 does not.
+    assert!(replication.some_without_majority() && !replication.is_cut_off());
+    replication.lost(A, 5);
+    later(700);
+    assert!(!replication.is_cut_off());
+    later(1300);
+    assert!(replication.is_cut_off());
+    replication.connected(A, 6);
+    let at = Position { epoch: EPOCH, n: 0 };
+    replication.in_sync(A, 6, &[(slot(1), at)]);
+    assert!(!replication.is_cut_off());
+}
+
 #[tokio::test]
 async fn a_full_link_is_given_up_and_no_commit_waits_for_it() {
     let (replication, links) = replication();

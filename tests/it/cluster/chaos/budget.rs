@@ -86,9 +86,14 @@ impl Budget {
         of.flat_map(|(_, kinds)| kinds.values()).sum()
     }
 
-    /// Fails if there were errors when there must be none.
+    /// Fails if there were errors when there must be none, or too many.
     pub(super) fn is_kept(&self) {
-        let strange = self.strange.join("\n");
+        let broken = self.broken();
+        assert!(broken.is_none(), "{}", broken.unwrap_or_default());
+    }
+
+    /// What it is broken by, if it is.
+    fn broken(&self) -> Option<String> {
         let limits = [
             (Phase::Well, 0, "while all is well"),
             (Phase::Lasting, 0, "while others serve all slots"),
@@ -99,14 +104,16 @@ impl Budget {
             ),
             (Phase::New, NEW_PER_MILLE_MAX, "while faults are new"),
         ];
-        for (phase, per_mille, when) in limits {
-            let count = self.count(phase);
-            assert!(
-                count * 1000 <= self.answers * per_mille,
+        let over = limits
+            .iter()
+            .find(|(phase, per_mille, _)| self.count(*phase) * 1000 > self.answers * per_mille);
+        over.map(|(phase, _, when)| {
+            let (count, strange) = (self.count(*phase), self.strange.join("\n"));
+            format!(
                 "{count} errors {when}, beside {} answers:\n{strange}",
                 self.answers
-            );
-        }
+            )
+        })
     }
 }
 
@@ -168,5 +175,56 @@ impl fmt::Display for Budget {
             writeln!(f, "  {strange}")?;
         }
         write!(f, "{all} errors beside {} answers", self.answers)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::faults::Fault;
+    use super::*;
+
+    #[test]
+    fn an_error_is_judged_by_when_its_check_was_sent_and_ended() {
+        let episode = Episode {
+            fault: Fault::Killed,
+            place: 0,
+            began_ns: 100,
+            served_ns: 200,
+            undone_ns: 300,
+            whole_ns: 400,
+        };
+        for (sent_ns, received_ns, expected) in [
+            (10, 50, Phase::Well),
+            (90, 120, Phase::New),
+            (150, 390, Phase::New),
+            (210, 290, Phase::Lasting),
+            (210, 310, Phase::Returning),
+            (310, 450, Phase::Returning),
+            (410, 500, Phase::Well),
+        ] {
+            let failed = Failed {
+                sent_ns,
+                received_ns,
+                key: "key".to_owned(),
+                error: "Timeout { after: 1s }".to_owned(),
+            };
+            let seen = Seen {
+                denied: 1000,
+                failures: vec![failed],
+                ..Seen::default()
+            };
+            let budget = Budget::of(&seen, std::slice::from_ref(&episode));
+            assert_eq!(
+                budget.count(expected),
+                1,
+                "{sent_ns} to {received_ns}: {budget}"
+            );
+            let strict = [Phase::Well, Phase::Lasting].contains(&expected);
+            assert_eq!(
+                budget.broken().is_some(),
+                strict,
+                "{sent_ns} to {received_ns}"
+            );
+        }
     }
 }

@@ -217,13 +217,11 @@ impl Chaos {
                 self.admins.insert(place, admin);
             }
             let admin = &self.admins[&place];
-            match (admin.ring().await, admin.status().await) {
-                (Ok(ring), Ok(status)) => views.push((ring, status)),
-                _ => {
-                    self.admins.remove(&place);
-                    return None;
-                }
-            }
+            let (Ok(ring), Ok(status)) = (admin.ring().await, admin.status().await) else {
+                self.admins.remove(&place);
+                return None;
+            };
+            views.push((ring, status));
         }
         Some(views)
     }
