@@ -82,7 +82,7 @@ impl Engine {
             owner,
             // Not the owner's, which would move this node's clock when it is read back.
             stamp: self.now(),
-            bytes: Vec::new(),
+            bytes: Vec::with_capacity(groups.iter().map(|group| group.raw().len()).sum()),
             at: Vec::with_capacity(groups.len()),
         };
         let (mut known, mut refused, mut place) = (false, Vec::new(), 0_usize);

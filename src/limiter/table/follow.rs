@@ -111,9 +111,10 @@ impl Table {
         stored: &S,
         mut tell: impl FnMut(&'g Group<'b>, Result<Applied, LoadError>),
     ) {
-        let (mut named, mut last) = (Vec::new(), None);
+        let ahead = groups.len().min(AHEAD);
+        let (mut named, mut last) = (Vec::with_capacity(ahead), None);
         for some in groups.chunks(AHEAD) {
-            let mut read: Vec<(&Group<'b>, Result<usize, LoadError>)> = Vec::with_capacity(AHEAD);
+            let mut read: Vec<(&Group<'b>, Result<usize, LoadError>)> = Vec::with_capacity(ahead);
             for group in some {
                 let entries = self.name(group, &mut last, &mut named);
                 read.push((group, entries));

@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use quinn::Connection;
 use tokio::sync::Notify;
 
-use crate::limiter::commit_record::{Group, cut};
+use crate::limiter::commit_record::{Group, all, cut};
 use crate::node::engine::Engine;
 use crate::node::follow::Refused;
 use crate::replication::{Follower, Found, Taken};
@@ -94,16 +94,13 @@ impl Visit {
         engine: &'e Engine,
         bytes: &[u8],
     ) -> Result<Option<impl Appending + use<'e>>, NotTaken> {
-        let groups: Vec<Group<'_>> = cut(self.owner, bytes)
-            .collect::<Result<_, _>>()
-            .map_err(|_garbled| NotTaken::Malformed)?;
+        let mut groups = all(cut(self.owner, bytes)).map_err(|_garbled| NotTaken::Malformed)?;
         let mut state = self.state.lock();
         let follower = state.follower.as_mut().ok_or(NotTaken::Replaced)?;
         let applies = |group: &Group<'_>| {
             let clock = group.clock.unwrap_or_default();
             follower.take(group.slot, group.at, clock, group.raw()) == Taken::Apply
         };
-        let mut groups = groups;
         groups.retain(applies);
         Ok(apply(engine, follower, &groups))
     }
@@ -122,7 +119,7 @@ impl Visit {
                 continue;
             };
             for group in &kept {
-                let groups = cut(self.owner, &group.bytes).collect::<Result<Vec<_>, _>>();
+                let groups = all(cut(self.owner, &group.bytes));
                 let groups = groups.unwrap_or_default();
                 // In the queue of the journal, and synced before the owner is told.
                 drop(apply(engine, follower, &groups));
