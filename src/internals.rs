@@ -21,7 +21,7 @@ pub fn encode(state: &KeyState, limits: &Limits) -> Vec<u8> {
 
 /// Number of buckets in a row of [`encode`]; 0 if it cannot be read.
 pub fn decode(row: &[u8]) -> usize {
-    decode_row(ID, row).map_or(0, |decoded| decoded.buckets.iter().map(Vec::len).sum())
+    decode_row(ID, row).map_or(0, |decoded| decoded.buckets.all().len())
 }
 
 /// A table with a journal behind it that forgets everything.

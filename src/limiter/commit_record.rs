@@ -306,6 +306,17 @@ pub(crate) const fn cut(owner: NodeId, groups: &[u8]) -> Groups<'_> {
     }
 }
 
+/// All of these groups, unless one is damaged.
+pub(crate) fn all(groups: Groups<'_>) -> Result<Vec<Group<'_>>, CodecError> {
+    // Most groups are of one entry that changes one bucket, which is little less than this.
+    const GROUP_BYTES: usize = 48;
+    let mut all = Vec::with_capacity(groups.bytes.0.len() / GROUP_BYTES);
+    for group in groups {
+        all.push(group?);
+    }
+    Ok(all)
+}
+
 /// Appends a record of whole groups of the reigns of `owner`, as [`Group::raw`] gave them.
 pub(crate) fn write_groups<'g>(
     out: &mut Vec<u8>,

@@ -10,7 +10,7 @@ use crate::server::{Protocol, Server, Service, Task, serve_tcp};
 use crate::transport::endpoint::bind_tcp;
 
 /// Serves one protocol on one worker, inside its runtime.
-type Serve<S> = Box<dyn FnOnce(Arc<Server<S>>) -> Task<()> + Send>;
+pub(super) type Serve<S> = Box<dyn FnOnce(Arc<Server<S>>) -> Task<()> + Send>;
 
 /// One protocol on one address.
 pub(super) struct Edge<S> {

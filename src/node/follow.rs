@@ -6,60 +6,51 @@
 
 use super::engine::Engine;
 use super::journal::Journal;
-use crate::limiter::commit_record::{cut, write_groups};
+use crate::limiter::commit_record::{Group, write_groups};
 use crate::limiter::installed::SlotMark;
 use crate::limiter::table::{Applied, LoadError, NotInstalled};
 use crate::storage::fence::StorageFailed;
 use crate::storage::replace;
-use crate::storage::replicated::Replicated;
+use crate::storage::replicated::{Replicated, Waiting};
 use crate::types::{Epoch, NodeId, Position, Slot, SlotSet, SlotTime};
 
 /// Why a group was not taken in, and is not known either.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Refused {
     /// See [`Applied::Gap`].
-    Gap {
-        /// How far the state is.
-        at: Position,
-    },
+    Gap,
     /// See [`Applied::Closed`].
-    Closed {
-        /// How far the state is.
-        at: Position,
-    },
+    Closed,
     /// See [`Applied::Full`]. Room is being made.
     Full,
     /// The group, or what is here of the slot, cannot be used: its state must be copied anew.
     Unusable,
 }
 
-/// What was taken in of some groups.
-#[derive(Debug, Default)]
-pub(crate) struct TakenIn {
-    /// Each group that was refused: its slot and position, in order.
-    pub(crate) refused: Vec<(Slot, Position, Refused)>,
-    /// The bytes could not even be cut into groups, from some point on: whoever sent them does not
-    /// speak the protocol.
-    pub(crate) malformed: bool,
-}
-
 /// Groups that are in the table, on their way to the journal.
-struct Groups {
+struct Taken {
     journal: Journal,
     owner: NodeId,
     stamp: SlotTime,
     /// Whole groups, back to back.
     bytes: Vec<u8>,
-    /// What the last of them brings each slot to.
+    /// What each of them brings its slot to.
     at: Vec<(Slot, Position)>,
-    /// There were others that are in the table already.
-    known: bool,
 }
 
-impl Replicated for Groups {
-    fn pack(&self, number: u64, record: &mut Vec<u8>) {
-        let head = (number, self.stamp, self.owner);
-        write_groups(record, head, std::iter::once(self.bytes.as_slice()));
+impl Replicated for Taken {
+    fn owner(&self) -> NodeId {
+        self.owner
+    }
+
+    fn groups(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    fn pack(&self, number: u64, behind: &[Waiting], record: &mut Vec<u8>) {
+        let behind = behind.iter().map(|(taken, _)| taken.groups());
+        let groups = std::iter::once(self.groups()).chain(behind);
+        write_groups(record, (number, self.stamp, self.owner), groups);
     }
 
     fn appended(&self) {
@@ -70,39 +61,56 @@ impl Replicated for Groups {
 }
 
 impl Engine {
-    /// R1: takes in groups that `owner` has committed, each of `frames` some of them back to back.
-    /// What is new is in the table and in the queue of the journal when this returns. The future
-    /// resolves when all that is in `frames` and was not refused is appended, known groups included,
-    /// with the number up to which a sync must reach to cover it. Cancel safe: it is appended all the
-    /// same.
+    /// R1: takes in groups that `owner` has committed, in order. What is new is in the table and in the
+    /// queue of the journal when this returns. The future resolves when all of them that were not
+    /// refused are appended, known groups included, with the number up to which a sync must reach to
+    /// cover it. Cancel safe: they are appended all the same. Besides it, what was refused: the places
+    /// of the groups, in order, and why.
     ///
     /// Blocks for rows of evicted states that the store has. To be called by one task at a time for
     /// an owner.
     pub(crate) fn take_in<'e>(
         &'e self,
         owner: NodeId,
-        frames: &[&[u8]],
+        groups: &[Group<'_>],
     ) -> (
-        TakenIn,
+        Vec<(usize, Refused)>,
         impl Future<Output = Result<u64, StorageFailed>> + Send + use<'e>,
     ) {
-        let mut taken = TakenIn::default();
-        let mut groups = Groups {
+        let mut taken = Taken {
             journal: self.committer.source().clone(),
             owner,
             // Not the owner's, which would move this node's clock when it is read back.
             stamp: self.now(),
-            bytes: Vec::new(),
-            at: Vec::new(),
-            known: false,
+            bytes: Vec::with_capacity(groups.iter().map(|group| group.raw().len()).sum()),
+            at: Vec::with_capacity(groups.len()),
         };
-        for frame in frames {
-            self.take_frame(frame, &mut groups, &mut taken);
-        }
-        let known = groups.known;
+        let (mut known, mut refused, mut place) = (false, Vec::new(), 0_usize);
+        self.table
+            .apply_all(groups, &self.stored_rows(), |group, applied| {
+                match applied {
+                    Ok(Applied::Done) => {
+                        taken.bytes.extend_from_slice(group.raw());
+                        taken.at.push((group.slot, group.at));
+                    }
+                    Ok(Applied::Known) => known = true,
+                    Ok(Applied::Gap { .. }) => refused.push((place, Refused::Gap)),
+                    Ok(Applied::Closed { .. }) => refused.push((place, Refused::Closed)),
+                    Ok(Applied::Full) => {
+                        self.upkeep.make_room();
+                        refused.push((place, Refused::Full));
+                    }
+                    Err(error) => {
+                        tell_unusable(group.slot, owner, error);
+                        self.table.unfollow(group.slot);
+                        refused.push((place, Refused::Unusable));
+                    }
+                }
+                place = place.saturating_add(1);
+            });
         let appended =
-            (!groups.bytes.is_empty()).then(|| self.committer.append_replicated(Box::new(groups)));
-        (taken, async move {
+            (!taken.bytes.is_empty()).then(|| self.committer.append_replicated(Box::new(taken)));
+        (refused, async move {
             match appended {
                 // What was known is in the queue before it, if it is not appended.
                 Some(appended) => appended.await,
@@ -110,39 +118,6 @@ impl Engine {
                 None => Ok(self.committer.committed()),
             }
         })
-    }
-
-    fn take_frame(&self, frame: &[u8], groups: &mut Groups, taken: &mut TakenIn) {
-        let stored = self.stored_rows();
-        for group in cut(groups.owner, frame) {
-            let Ok(group) = group else {
-                taken.malformed = true;
-                return;
-            };
-            let refused = match self.table.apply(&group, &stored) {
-                Ok(Applied::Done) => {
-                    groups.bytes.extend_from_slice(group.raw());
-                    groups.at.push((group.slot, group.at));
-                    continue;
-                }
-                Ok(Applied::Known) => {
-                    groups.known = true;
-                    continue;
-                }
-                Ok(Applied::Gap { at }) => Refused::Gap { at },
-                Ok(Applied::Closed { at }) => Refused::Closed { at },
-                Ok(Applied::Full) => {
-                    self.upkeep.make_room();
-                    Refused::Full
-                }
-                Err(error) => {
-                    tell_unusable(group.slot, groups.owner, error);
-                    self.table.unfollow(group.slot);
-                    Refused::Unusable
-                }
-            };
-            taken.refused.push((group.slot, group.at, refused));
-        }
     }
 
     /// Has slots, each held at an epoch of another node, take in that node's commits.

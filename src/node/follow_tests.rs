@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::config::AfterPowerLoss;
-use crate::limiter::commit_record::groups;
+use crate::limiter::commit_record::{cut, groups};
 use crate::limiter::policy::{Durability, Limit, Policy, PolicySet};
 use crate::limiter::table::ServedCopy;
 use crate::node::batch::OnCold;
@@ -39,6 +39,23 @@ pub(in crate::node) fn open(dir: &Path, birth: Birth) -> Arc<Engine> {
 }
 
 /// An owner of all slots and a replica that follows, of one cluster, with what the one commits.
+/// Has a replica take in whole frames; what was refused, of which slot and position.
+fn take_in<'e>(
+    replica: &'e Engine,
+    owner: NodeId,
+    frames: &[&[u8]],
+) -> (
+    Vec<(Slot, Position, Refused)>,
+    impl Future<Output = Result<u64, StorageFailed>> + use<'e>,
+) {
+    let groups = frames.iter().flat_map(|frame| cut(owner, frame));
+    let groups: Vec<_> = groups.map(Result::unwrap).collect();
+    let (refused, appended) = replica.take_in(owner, &groups);
+    let refused = refused.into_iter();
+    let told = refused.map(|(place, why)| (groups[place].slot, groups[place].at, why));
+    (told.collect(), appended)
+}
+
 struct Pair {
     dirs: [tempfile::TempDir; 2],
     owner: Arc<Engine>,
@@ -151,8 +168,8 @@ async fn positions_and_clocks_of_followed_slots_survive_checkpoints_and_restarts
         let mut pair = Pair::new();
         for _ in 0..3 {
             let frame = pair.grant(0..40);
-            let (taken, appended) = pair.replica.take_in(pair.epoch.node, &[&frame]);
-            assert!(taken.refused.is_empty() && !taken.malformed);
+            let (refused, appended) = take_in(&pair.replica, pair.epoch.node, &[&frame]);
+            assert!(refused.is_empty());
             appended.await.unwrap();
             if checkpoints {
                 pair.replica.committer.flush().await.unwrap();
@@ -181,8 +198,8 @@ async fn positions_and_clocks_of_followed_slots_survive_checkpoints_and_restarts
         let slots: Vec<_> = all().map(|slot| (slot, pair.epoch)).collect();
         pair.replica.follow(&slots).unwrap();
         let frame = pair.grant(40..50);
-        let (taken, appended) = pair.replica.take_in(pair.epoch.node, &[&frame]);
-        assert!(taken.refused.is_empty());
+        let (refused, appended) = take_in(&pair.replica, pair.epoch.node, &[&frame]);
+        assert!(refused.is_empty());
         appended.await.unwrap();
     }
 }
@@ -227,25 +244,22 @@ async fn groups_come_again_with_gaps_or_as_nonsense_and_only_the_next_is_taken_i
     let slot = pair.owner.slot_of("key-0");
     let owner = pair.epoch.node;
     let replica = &pair.replica;
-    let (taken, appended) = replica.take_in(owner, &[&frames[0], &frames[0], &frames[2]]);
+    let (refused, appended) = take_in(replica, owner, &[&frames[0], &frames[0], &frames[2]]);
     let at = |n| Position {
         epoch: pair.epoch,
         n,
     };
-    let gap = Refused::Gap { at: at(1) };
-    assert_eq!(taken.refused, [(slot, at(3), gap)]);
+    let gap = Refused::Gap;
+    assert_eq!(refused, [(slot, at(3), gap)]);
     let number = appended.await.unwrap();
     assert_eq!(replica.table.positions(u64::MAX)[slot.index()].1, at(1));
-    let (taken, appended) = replica.take_in(owner, &[&frames[0]]);
-    assert!(taken.refused.is_empty());
+    let (refused, appended) = take_in(replica, owner, &[&frames[0]]);
+    assert!(refused.is_empty());
     assert!(appended.await.unwrap() >= number, "acknowledged again");
-    let (taken, _) = replica.take_in(NodeId(3), &[&frames[1]]);
-    assert!(matches!(
-        taken.refused[..],
-        [(_, _, Refused::Closed { .. })]
-    ));
-    let (taken, appended) = replica.take_in(owner, &[&frames[1], &[1, 2, 3]]);
-    assert!(taken.malformed && taken.refused.is_empty());
+    let (refused, _) = take_in(replica, NodeId(3), &[&frames[1]]);
+    assert!(matches!(refused[..], [(_, _, Refused::Closed)]));
+    let (refused, appended) = take_in(replica, owner, &[&frames[1]]);
+    assert!(refused.is_empty());
     let number = appended.await.unwrap();
     replica
         .committer
@@ -261,12 +275,12 @@ async fn a_known_group_is_acknowledged_only_once_it_is_appended() {
     let pair = Pair::new();
     let frame = pair.grant(0..1);
     let slot = pair.owner.slot_of("key-0");
-    let (_, appended) = pair.replica.take_in(pair.epoch.node, &[&frame]);
+    let (_, appended) = take_in(&pair.replica, pair.epoch.node, &[&frame]);
     drop(appended);
     let written = || pair.replica.table.positions(u64::MAX)[slot.index()].1.n;
     assert_eq!(written(), 0);
-    let (taken, appended) = pair.replica.take_in(pair.epoch.node, &[&frame]);
-    assert!(taken.refused.is_empty());
+    let (refused, appended) = take_in(&pair.replica, pair.epoch.node, &[&frame]);
+    assert!(refused.is_empty());
     appended.await.unwrap();
     assert_eq!(written(), 1);
 }
@@ -275,7 +289,7 @@ async fn a_known_group_is_acknowledged_only_once_it_is_appended() {
 async fn a_replica_that_has_it_all_becomes_the_new_reigns_durably_and_others_do_not() {
     let mut pair = Pair::new();
     let frame = pair.grant(0..40);
-    let (_, appended) = pair.replica.take_in(pair.epoch.node, &[&frame]);
+    let (_, appended) = take_in(&pair.replica, pair.epoch.node, &[&frame]);
     appended.await.unwrap();
     let (first, second) = (pair.owner.slot_of("key-0"), Slot::new(4000).unwrap());
     let next = Epoch {
@@ -309,7 +323,7 @@ async fn a_copy_at_a_position_goes_on_from_there_after_a_restart() {
     let frames = [(); 2].map(|()| pair.grant(0..1));
     let slot = pair.owner.slot_of("key-0");
     let owner = pair.epoch.node;
-    let (_, appended) = pair.replica.take_in(owner, &[&frames[0]]);
+    let (_, appended) = take_in(&pair.replica, owner, &[&frames[0]]);
     appended.await.unwrap();
     // A copy of all that the owner has at its second commit, and a little more.
     let mut copy = ServedCopy::new([slot].into_iter().collect());
@@ -342,9 +356,7 @@ async fn a_copy_at_a_position_goes_on_from_there_after_a_restart() {
         1234
     );
     pair.replica.follow(&[(slot, pair.epoch)]).unwrap();
-    let (taken, _) = pair
-        .replica
-        .take_in(owner, &[&frames[1], &pair.grant(0..1)]);
-    assert!(taken.refused.is_empty());
+    let (refused, _) = take_in(&pair.replica, owner, &[&frames[1], &pair.grant(0..1)]);
+    assert!(refused.is_empty());
     assert_eq!(pair.replica.table.position(slot).n, 3);
 }

@@ -21,6 +21,7 @@ mod stamp;
 mod start;
 mod status;
 mod upkeep;
+mod workers;
 
 mod edges;
 mod error;

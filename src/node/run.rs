@@ -1,12 +1,10 @@
 //! A whole node: an engine, its upkeep, and servers on as many runtimes as there are workers.
 
-use std::net::{SocketAddr, UdpSocket};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::Duration;
 
-use futures_util::future::{join, join_all};
 use tokio::runtime::Builder;
 
 use super::clock;
@@ -17,6 +15,7 @@ use super::error::StartError;
 use super::forward::Clustered;
 use super::start::{Birth, EngineOptions};
 use super::upkeep::{Checkpoints, UpkeepThread};
+use super::workers::Workers;
 use crate::config::AfterPowerLoss;
 use crate::limiter::policy::PolicySet;
 use crate::protocol::error::WireError;
@@ -144,8 +143,7 @@ pub struct Node {
     upkeep: UpkeepThread,
     membership: Membership,
     server: Arc<Server<Clustered<Engine>>>,
-    edges: Vec<Edge<Clustered<Engine>>>,
-    workers: Vec<JoinHandle<()>>,
+    workers: Workers,
     drain_timeout: Duration,
 }
 
@@ -218,57 +216,26 @@ impl Node {
         };
         let upkeep =
             UpkeepThread::start(Arc::clone(&engine), checkpoints).map_err(StartError::Thread)?;
-        let membership = Membership::start(&engine, &part, policies)?;
+        let workers = Workers::start(count).map_err(StartError::Thread)?;
+        let membership = Membership::start(&engine, &part, policies, workers.runtimes())?;
         let cluster = Arc::clone(&membership.cluster);
         let service = Clustered::new(Arc::clone(&engine), Arc::clone(&cluster.forwarder));
         engine.cluster.get_or_init(|| cluster);
         let server = Server::new(Arc::new(service), options.bounds(), clock::mono_now);
         let door: Arc<dyn PeerDoor> = Arc::clone(&membership.door) as _;
         server.open_to_peers(door);
-        let workers = Vec::with_capacity(count);
+        let mut edges: Vec<Edge<Clustered<Engine>>> = Vec::new();
         let mut node = Self {
             engine,
             address,
             upkeep,
             membership,
             server,
-            edges: Vec::new(),
             workers,
             drain_timeout: options.drain_timeout,
         };
-        for (n, socket) in sockets.into_iter().enumerate() {
-            node.add_worker(n, socket, &setup)?;
-        }
+        node.workers.serve(&node.server, sockets, &setup, &mut edges)?;
         Ok(node)
-    }
-
-    /// Serves on one more socket, by a thread and runtime of its own.
-    fn add_worker(
-        &mut self,
-        n: usize,
-        socket: UdpSocket,
-        setup: &ServerSetup,
-    ) -> Result<(), StartError> {
-        let runtime = Builder::new_current_thread().enable_all().build();
-        let runtime = runtime.map_err(StartError::Thread)?;
-        let endpoint = {
-            let _inside = runtime.enter();
-            setup.endpoint(socket).map_err(StartError::Listen)?
-        };
-        let server = Arc::clone(&self.server);
-        let edges: Vec<_> = self
-            .edges
-            .iter_mut()
-            .filter_map(Edge::next_worker)
-            .collect();
-        let worker = std::thread::Builder::new()
-            .name(format!("worker-{n}"))
-            .spawn(move || {
-                let edges = join_all(edges.into_iter().map(|serve| serve(Arc::clone(&server))));
-                runtime.block_on(join(server.run(endpoint), edges));
-            });
-        self.workers.push(worker.map_err(StartError::Thread)?);
-        Ok(())
     }
 
     /// The address it listens on.
@@ -317,7 +284,7 @@ impl Node {
     pub fn stop(mut self, drain: Duration) -> Result<(), WireError> {
         self.membership.drain(self.drain_timeout);
         self.server.shutdown(drain);
-        self.join();
+        self.workers.join();
         self.membership.stop();
         self.upkeep.stop();
         let runtime = Builder::new_current_thread()
@@ -325,19 +292,11 @@ impl Node {
             .map_err(|_| WireError::Unavailable)?;
         runtime.block_on(self.engine.close())
     }
-
-    fn join(&mut self) {
-        for worker in self.workers.drain(..) {
-            if worker.join().is_err() {
-                tracing::error!("a worker panicked; please report this");
-            }
-        }
-    }
 }
 
 impl Drop for Node {
     fn drop(&mut self) {
         self.server.shutdown(Duration::ZERO);
-        self.join();
+        self.workers.join();
     }
 }

@@ -11,9 +11,9 @@
 //! Whether a group may be applied is decided by the table (R1), under its lock. The follower keeps
 //! order, and says nothing is whole that is not.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
-use crate::types::{Epoch, NodeId, Position, Slot, SlotSet, SlotTime};
+use crate::types::{Epoch, NodeId, Position, SLOT_COUNT, Slot, SlotSet, SlotTime};
 
 /// Most bytes that are kept for later, of one link: what an owner commits in some seconds.
 pub(crate) const KEPT_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -71,7 +71,7 @@ enum Standing {
     /// Its state is here, in this reign, and takes in what comes.
     Follows(Epoch),
     /// Its state lacks something.
-    Behind(Backlog),
+    Behind(Box<Backlog>),
 }
 
 /// What was kept of a slot: commits of one reign, without a gap.
@@ -83,11 +83,15 @@ struct Backlog {
     has_gap: bool,
 }
 
+/// How each slot stands that a group came of: looked up for every group.
+#[derive(Debug)]
+struct Standings(Vec<Option<Standing>>);
+
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Follower {
     owner: NodeId,
-    slots: BTreeMap<Slot, Standing>,
+    slots: Standings,
     /// The last commit of each slot that came since it last followed.
     unapplied: BTreeMap<Slot, Position>,
     kept_bytes: usize,
@@ -104,7 +108,7 @@ impl Follower {
     pub(crate) fn new(owner: NodeId, behind: SlotSet) -> Self {
         Self {
             owner,
-            slots: BTreeMap::new(),
+            slots: Standings::default(),
             unapplied: BTreeMap::new(),
             kept_bytes: 0,
             kept_bytes_max: KEPT_BYTES_MAX,
@@ -124,7 +128,7 @@ impl Follower {
         if at.epoch.node != self.owner {
             return self.refuse(slot);
         }
-        match self.slots.get(&slot) {
+        match self.slots.get(slot) {
             Some(Standing::Follows(epoch)) if at.epoch == *epoch => Taken::Apply,
             // The owner has given that reign up itself, and need not be told.
             Some(Standing::Follows(epoch)) if at.epoch < *epoch => Taken::Refused,
@@ -166,13 +170,13 @@ impl Follower {
     /// # Errors
     /// [`Gap`]; the slot is behind still.
     pub(crate) fn follow(&mut self, slot: Slot, at: Position) -> Result<Vec<Group>, Gap> {
-        let backlog = match self.slots.remove(&slot) {
+        let backlog = match self.slots.take(slot) {
             Some(Standing::Behind(backlog)) => backlog,
             Some(Standing::Follows(epoch)) if epoch == at.epoch => {
-                self.slots.insert(slot, Standing::Follows(epoch));
+                self.slots.put(slot, Standing::Follows(epoch));
                 return Ok(Vec::new());
             }
-            Some(Standing::Follows(_)) | None => Backlog::default(),
+            Some(Standing::Follows(_)) | None => Box::default(),
         };
         self.kept_bytes = self.kept_bytes.saturating_sub(backlog.bytes());
         let unapplied = self.unapplied.get(&slot).copied().unwrap_or_default();
@@ -183,7 +187,7 @@ impl Follower {
         self.unapplied.remove(&slot);
         self.behind.remove(slot);
         self.refused.remove(slot);
-        self.slots.insert(slot, Standing::Follows(at.epoch));
+        self.slots.put(slot, Standing::Follows(at.epoch));
         let kept = backlog.groups.into_iter();
         let above = kept.filter(|group| group.at.epoch == at.epoch && group.at.n > at.n);
         Ok(above.collect())
@@ -196,8 +200,8 @@ impl Follower {
         for slot in slots.iter() {
             self.stop_following(slot);
             self.behind.remove(slot);
-            let backlog = Standing::Behind(Backlog::default());
-            self.slots.insert(slot, backlog);
+            let backlog = Standing::Behind(Box::default());
+            self.slots.put(slot, backlog);
         }
     }
 
@@ -223,7 +227,7 @@ impl Follower {
 
     /// Whether the slot follows in this reign.
     pub(crate) fn follows(&self, slot: Slot, epoch: Epoch) -> bool {
-        matches!(self.slots.get(&slot), Some(Standing::Follows(of)) if *of == epoch)
+        matches!(self.slots.get(slot), Some(Standing::Follows(of)) if *of == epoch)
     }
 
     /// Bytes that are kept for later.
@@ -247,12 +251,12 @@ impl Follower {
     fn keep(&mut self, slot: Slot, at: Position, clock: SlotTime, bytes: &[u8]) -> Taken {
         self.note_unapplied(slot, at);
         self.refused.insert(slot);
-        let Some(Standing::Behind(backlog)) = self.slots.get_mut(&slot) else {
+        let Some(Standing::Behind(backlog)) = self.slots.get_mut(slot) else {
             return self.refuse(slot);
         };
         if at.epoch > backlog.epoch {
             self.kept_bytes = self.kept_bytes.saturating_sub(backlog.bytes());
-            *backlog = Backlog {
+            **backlog = Backlog {
                 epoch: at.epoch,
                 ..Backlog::default()
             };
@@ -283,7 +287,7 @@ impl Follower {
 
     /// Keeps nothing more of the reign: it would have a gap.
     fn give_up(&mut self, slot: Slot) -> Taken {
-        if let Some(Standing::Behind(backlog)) = self.slots.get_mut(&slot) {
+        if let Some(Standing::Behind(backlog)) = self.slots.get_mut(slot) {
             self.kept_bytes = self.kept_bytes.saturating_sub(backlog.bytes());
             backlog.groups = VecDeque::new();
             backlog.has_gap = true;
@@ -298,7 +302,7 @@ impl Follower {
     }
 
     fn stop_following(&mut self, slot: Slot) {
-        if let Some(Standing::Follows(_)) = self.slots.get(&slot) {
+        if let Some(Standing::Follows(_)) = self.slots.get(slot) {
             self.refused.insert(slot);
         }
         self.forget(slot);
@@ -307,14 +311,40 @@ impl Follower {
     fn fall_behind(&mut self, slot: Slot) {
         self.stop_following(slot);
         self.behind.insert(slot);
-        let backlog = Standing::Behind(Backlog::default());
-        self.slots.insert(slot, backlog);
+        let backlog = Standing::Behind(Box::default());
+        self.slots.put(slot, backlog);
     }
 
     fn forget(&mut self, slot: Slot) {
-        if let Some(Standing::Behind(backlog)) = self.slots.remove(&slot) {
+        if let Some(Standing::Behind(backlog)) = self.slots.take(slot) {
             self.kept_bytes = self.kept_bytes.saturating_sub(backlog.bytes());
         }
+    }
+}
+
+impl Default for Standings {
+    fn default() -> Self {
+        Self((0..SLOT_COUNT).map(|_| None).collect())
+    }
+}
+
+impl Standings {
+    fn get(&self, slot: Slot) -> Option<&Standing> {
+        self.0.get(slot.index())?.as_ref()
+    }
+
+    fn get_mut(&mut self, slot: Slot) -> Option<&mut Standing> {
+        self.0.get_mut(slot.index())?.as_mut()
+    }
+
+    fn put(&mut self, slot: Slot, standing: Standing) {
+        if let Some(place) = self.0.get_mut(slot.index()) {
+            *place = Some(standing);
+        }
+    }
+
+    fn take(&mut self, slot: Slot) -> Option<Standing> {
+        self.0.get_mut(slot.index())?.take()
     }
 }
 

@@ -24,7 +24,7 @@ use parking_lot::Mutex;
 
 use super::fence::{Fence, HalfWay, StorageFailed};
 use super::record;
-use super::replicated::{Queue, Replicated};
+use super::replicated::{self, Queue, Replicated};
 use super::store::{Operation, Store, StoreError};
 use super::syncer::Syncer;
 use super::tickets::{Goal, Places, Step, Tickets, Turn};
@@ -271,13 +271,24 @@ impl<C: CommitSource, S: Store + ?Sized> Committer<C, S> {
     }
 
     fn append_all(&self, record: &mut Vec<u8>) -> Result<u64, StoreError> {
-        for (replicated, queued) in self.replicated.take() {
+        let waiting = self.replicated.take();
+        let mut waiting = &waiting[..];
+        while let Some(((first, _), more)) = waiting.split_first() {
+            let run = replicated::run(waiting);
             record::begin(record);
             let number = self.source.take_number();
-            replicated.pack(number, record);
+            first.pack(
+                number,
+                more.get(..run.saturating_sub(1)).unwrap_or_default(),
+                record,
+            );
             self.append_one(number, record)?;
-            replicated.appended();
-            queued.set(number);
+            let (appended, later) = waiting.split_at(run.min(waiting.len()));
+            for (replicated, queued) in appended {
+                replicated.appended();
+                queued.set(number);
+            }
+            waiting = later;
         }
         record::begin(record);
         let taken = self.source.take_commit(record);

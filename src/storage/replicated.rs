@@ -14,10 +14,21 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
+use crate::types::NodeId;
+
+/// Bytes of groups above which no more are put into one record.
+const RUN_BYTES_MAX: usize = 1 << 20;
+
 /// A record that is not the commit source's own.
 pub(crate) trait Replicated: Send {
-    /// *Appends* the record with this number.
-    fn pack(&self, number: u64, record: &mut Vec<u8>);
+    /// Whose commits these are. Records of one owner that wait one behind the other are appended as one.
+    fn owner(&self) -> NodeId;
+
+    /// What was taken in: whole groups, back to back.
+    fn groups(&self) -> &[u8];
+
+    /// *Appends* the record with this number, of the groups of this one and of those behind it.
+    fn pack(&self, number: u64, behind: &[Waiting], record: &mut Vec<u8>);
 
     /// It is appended. Called before anybody is told so.
     fn appended(&self);
@@ -25,11 +36,14 @@ pub(crate) trait Replicated: Send {
 
 /// Records in the order in which they are to be appended.
 #[derive(Default)]
-pub(super) struct Queue(Mutex<Vec<(Box<dyn Replicated>, Queued)>>);
+pub(super) struct Queue(Mutex<Vec<Waiting>>);
+
+/// A record that waits to be appended.
+pub(crate) type Waiting = (Box<dyn Replicated>, Queued);
 
 /// The number that a record in the queue gets.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Queued(Arc<AtomicU64>);
+pub(crate) struct Queued(Arc<AtomicU64>);
 
 impl Queue {
     pub(super) fn push(&self, replicated: Box<dyn Replicated>) -> Queued {
@@ -39,9 +53,21 @@ impl Queue {
     }
 
     /// Takes all that waits.
-    pub(super) fn take(&self) -> Vec<(Box<dyn Replicated>, Queued)> {
+    pub(super) fn take(&self) -> Vec<Waiting> {
         std::mem::take(&mut *self.0.lock())
     }
+}
+
+/// How many of these are appended as one record: the first, and what its owner has behind it.
+pub(super) fn run(waiting: &[Waiting]) -> usize {
+    let owner = waiting.first().map(|(first, _)| first.owner());
+    let mut bytes: usize = 0;
+    let run = waiting.iter().take_while(|(it, _)| {
+        let is_first = bytes == 0;
+        bytes = bytes.saturating_add(it.groups().len());
+        Some(it.owner()) == owner && (is_first || bytes <= RUN_BYTES_MAX)
+    });
+    run.count().max(1)
 }
 
 impl Queued {

@@ -12,8 +12,8 @@ use crate::types::SlotTime;
 impl BucketLists {
     /// The given buckets, each limit's in order of start. Of more than 255 of one limit the oldest
     /// are added to the oldest that is kept, which leaves later: safe.
-    pub(in crate::limiter) fn from_lists(lists: &[Vec<Bucket>; LIMITS_MAX]) -> Self {
-        let mut all = Vec::with_capacity(lists.iter().map(Vec::len).sum());
+    pub(in crate::limiter) fn from_lists(lists: [&[Bucket]; LIMITS_MAX]) -> Self {
+        let mut all = Vec::with_capacity(lists.iter().map(|list| list.len()).sum());
         let mut lens = [0; LIMITS_MAX];
         for (len, list) in lens.iter_mut().zip(lists) {
             *len = u8::try_from(list.len()).unwrap_or(u8::MAX);
@@ -64,6 +64,11 @@ impl BucketLists {
 
     /// Sets the count of one bucket of the `n`th limit; 0 removes it.
     pub(in crate::limiter) fn set(&mut self, n: usize, bucket: Bucket) {
+        if let Some((head, ring)) = self.run_mut().filter(|_| n == 0)
+            && head.set(ring, bucket)
+        {
+            return;
+        }
         match self.find(n, bucket.start) {
             Ok((at, _)) if bucket.permits == 0 => self.remove(n, at..at.saturating_add(1)),
             Ok((at, _)) => self.replace(at, bucket.permits),

@@ -88,6 +88,46 @@ impl Head {
         true
     }
 
+    /// Sets the count of a bucket that is there, or opens one behind the newest; false, and nothing is
+    /// done, if the bucket is none of them, has no place, is too large or would be empty.
+    #[inline]
+    pub(super) fn set(&mut self, ring: &mut [Gap], bucket: Bucket) -> bool {
+        if bucket.permits == 0 || bucket.start > self.newest() {
+            return bucket.permits > 0 && self.add(ring, bucket);
+        }
+        let Some((n, before)) = self.find(ring, bucket.start) else {
+            return false;
+        };
+        let others = self.total.saturating_sub(before);
+        let permits = u32::try_from(bucket.permits).ok();
+        let Some((permits, total)) = permits.and_then(|it| Some((it, others.checked_add(it)?)))
+        else {
+            return false;
+        };
+        let at = self.place(ring.len(), n);
+        if n == self.older {
+            self.newest_permits = permits;
+        } else if let Some(place) = ring.get_mut(at) {
+            place.permits = permits;
+        }
+        self.total = total;
+        true
+    }
+
+    /// The number of the bucket that starts at `start`, and its permits, looked for from the newest
+    /// back.
+    fn find(&self, ring: &[Gap], start: SlotTime) -> Option<(u8, u32)> {
+        let (mut n, mut start_ms) = (self.older, self.newest_ms);
+        let mut permits = self.newest_permits;
+        while start_ms > start.as_ms() {
+            n = n.checked_sub(1)?;
+            let gap = self.gap(ring, n);
+            start_ms = start_ms.saturating_sub(u64::from(gap.gap_ms));
+            permits = gap.permits;
+        }
+        (start_ms == start.as_ms()).then_some((n, permits))
+    }
+
     /// Makes the newest bucket an older one, `gap_ms` before an empty newest one.
     fn open(&mut self, ring: &mut [Gap], gap_ms: u64) -> bool {
         let reach_ms = u64::from(self.reach_ms).saturating_add(gap_ms);

@@ -77,16 +77,22 @@ proptest! {
 proptest! {
     #[test]
     fn a_run_holds_what_a_map_holds(
-        steps in prop::collection::vec((1..4u64, 1..9u64, 0..200u64), 1..600),
+        steps in prop::collection::vec((1..4u64, 1..9u64, 0..200u64, prop::option::of(0..9u64)), 1..600),
     ) {
         let (mut lists, mut model, mut now) = (BucketLists::new(), BTreeMap::new(), 0);
-        for (wait, permits, window) in steps {
+        for (wait, permits, window, told) in steps {
             now += wait;
             let oldest = now.saturating_sub(window);
             lists.drop_before(0, SlotTime::from_ms(oldest));
-            lists.add(0, SlotTime::from_ms(now), permits);
             model.retain(|at, _| *at >= oldest);
-            model.insert(now, permits);
+            // As at its owner, or as at a replica, which is told of a bucket anew.
+            let start = told.map_or(now, |ago| now.saturating_sub(ago).max(oldest));
+            let bucket = Bucket { start: SlotTime::from_ms(start), permits };
+            match told {
+                None => lists.add(0, bucket.start, permits),
+                Some(_) => lists.set(0, bucket),
+            }
+            model.insert(start, permits);
             let held = |bucket: Bucket| (bucket.start.as_ms(), bucket.permits);
             prop_assert!(lists.list(0).map(held).eq(model.iter().map(|(s, p)| (*s, *p))));
             prop_assert!(lists.list(0).rev().map(held).eq(model.iter().rev().map(|(s, p)| (*s, *p))));

@@ -15,6 +15,10 @@
 //! A quarantine row stands in a state's place when its counts were lost: the key is denied until one
 //! window has passed since. Under [`StateId::first_of`] a slot it says so of all keys of the slot.
 
+mod listed;
+
+pub(crate) use listed::Listed;
+
 use super::key_state::KeyState;
 use super::policy::{LIMITS_MAX, Limit, WINDOW_MS_MAX};
 use super::reservation::{Open, RESERVATIONS_MAX, Reservations};
@@ -51,7 +55,7 @@ pub(crate) struct Decoded {
     /// Windows and widths of the buckets.
     pub(crate) shape: Shape,
     /// Buckets limit by limit.
-    pub(crate) buckets: [Vec<Bucket>; LIMITS_MAX],
+    pub(crate) buckets: Listed,
     /// Open reservations.
     pub(crate) reservations: Reservations,
     /// The counts were lost at this time; the rest is then empty.
@@ -214,7 +218,16 @@ impl Reader<'_> {
         Ok(*first)
     }
 
+    #[inline]
     pub(super) fn varint(&mut self) -> Result<u64, CodecError> {
+        if let [byte @ ..0x80, rest @ ..] = self.0 {
+            self.0 = rest;
+            return Ok(u64::from(*byte));
+        }
+        self.long_varint()
+    }
+
+    fn long_varint(&mut self) -> Result<u64, CodecError> {
         let mut value = 0u64;
         for shift in (0..64).step_by(7) {
             let byte = self.byte()?;
@@ -243,14 +256,14 @@ impl Reader<'_> {
         }
     }
 
-    pub(super) fn body(&mut self) -> Result<(Shape, [Vec<Bucket>; LIMITS_MAX]), CodecError> {
+    pub(super) fn body(&mut self) -> Result<(Shape, Listed), CodecError> {
         let limits = usize::from(self.byte()?);
         if !(1..=LIMITS_MAX).contains(&limits) {
             return Err(CodecError::Content);
         }
-        let mut spans = Vec::with_capacity(limits);
-        let mut buckets: [Vec<Bucket>; LIMITS_MAX] = Default::default();
-        for list in buckets.iter_mut().take(limits) {
+        let mut spans = [Span::default(); LIMITS_MAX];
+        let mut listed = Listed::default();
+        for (n, place) in spans.iter_mut().enumerate().take(limits) {
             let span = Span {
                 window_ms: self.varint()?,
                 bucket_ms: self.varint()?,
@@ -260,33 +273,32 @@ impl Reader<'_> {
             if !(1..=span.window_ms).contains(&span.bucket_ms) {
                 return Err(CodecError::Content);
             }
-            spans.push(span);
-            self.buckets(span, list)?;
+            *place = span;
+            self.buckets(span, n, &mut listed)?;
         }
-        Ok((Shape::from_spans(spans.into_iter()), buckets))
+        Ok((Shape::from_spans(spans.into_iter()), listed))
     }
 
-    fn buckets(&mut self, span: Span, list: &mut Vec<Bucket>) -> Result<(), CodecError> {
+    fn buckets(&mut self, span: Span, n: usize, listed: &mut Listed) -> Result<(), CodecError> {
         let count = self.varint()?;
         if count > BUCKETS_MAX {
             return Err(CodecError::Content);
         }
+        let mut last = None;
         for _ in 0..count {
             let start = self
                 .varint()?
                 .checked_mul(span.bucket_ms)
                 .ok_or(CodecError::Content)?;
+            if last.is_some_and(|last| last >= start) {
+                return Err(CodecError::Content);
+            }
+            last = Some(start);
             let bucket = Bucket {
                 start: SlotTime::from_ms(start),
                 permits: self.varint()?,
             };
-            if list
-                .last()
-                .is_some_and(|last: &Bucket| last.start >= bucket.start)
-            {
-                return Err(CodecError::Content);
-            }
-            list.push(bucket);
+            listed.push(n, bucket);
         }
         Ok(())
     }

@@ -224,7 +224,7 @@ proptest! {
         let decoded = decode_row(ID, &row).unwrap();
         prop_assert_eq!(decoded.shape, shape);
         let buckets: Vec<_> = state.buckets(0).collect();
-        prop_assert_eq!(&decoded.buckets[0], &buckets);
+        prop_assert_eq!(decoded.buckets.list(0), &buckets[..]);
         prop_assert_eq!(expires_at(&row).unwrap(), state.expires_at(&shape));
     }
 

@@ -315,11 +315,11 @@ impl KeyState {
                 }
             }
         }
-        self.set_all(&changed);
+        self.set_all(changed.each_ref().map(Vec::as_slice));
     }
 
     /// Replaces the buckets of every limit by `buckets`, each in order of start.
-    pub(crate) fn set_all(&mut self, buckets: &[Vec<Bucket>; LIMITS_MAX]) {
+    pub(crate) fn set_all(&mut self, buckets: [&[Bucket]; LIMITS_MAX]) {
         self.lists = BucketLists::from_lists(buckets);
     }
 

@@ -20,7 +20,7 @@ use super::stripe::Stripe;
 use super::striped::{Table, stripe_of_slot};
 use crate::limiter::commit_record::{Entry, Group};
 use crate::limiter::installed::Installed;
-use crate::limiter::shape::ShapeId;
+use crate::limiter::shape::{Shape, ShapeId};
 use crate::types::{Epoch, Position, Slot, SlotTime, StateId};
 
 /// So many states, or bytes of them, a table may always hold beyond its capacity for a while: more than
@@ -49,8 +49,12 @@ pub(crate) enum Applied {
     Full,
 }
 
-/// A group's entries with the names of their shapes.
-type Entries = Vec<(Entry, ShapeId)>;
+/// So many groups are read before the first of them is taken in, so that their states are on their way
+/// from memory meanwhile.
+const AHEAD: usize = 64;
+
+/// An entry with the name of its shape.
+type Named = (Entry, ShapeId);
 
 /// Rows that the store was found to have of states that are not in memory.
 type Fetched = BTreeMap<StateId, Option<ReadRow>>;
@@ -95,45 +99,88 @@ impl Table {
         }
     }
 
-    /// R1: takes in a group of a followed slot if it is the next one, with `stored` behind the table.
-    /// Each slot's groups come from one caller at a time.
+    /// R1: takes in groups of followed slots, in order, each if it is the next one of its slot, with
+    /// `stored` behind the table; tells of each what became of it. Each slot's groups come from one
+    /// caller at a time.
     ///
-    /// # Errors
-    /// [`LoadError`]; nothing has changed, and the slot cannot follow any more before its state is
-    /// copied anew.
-    pub(crate) fn apply<S: StoredRows>(
+    /// Told with [`LoadError`], a group has changed nothing, and its slot cannot follow any more before
+    /// its state is copied anew.
+    pub(crate) fn apply_all<'g, 'b: 'g, S: StoredRows>(
+        &self,
+        groups: &'g [Group<'b>],
+        stored: &S,
+        mut tell: impl FnMut(&'g Group<'b>, Result<Applied, LoadError>),
+    ) {
+        let ahead = groups.len().min(AHEAD);
+        let (mut named, mut last) = (Vec::with_capacity(ahead), None);
+        for some in groups.chunks(AHEAD) {
+            let mut read: Vec<(&Group<'b>, Result<usize, LoadError>)> = Vec::with_capacity(ahead);
+            for group in some {
+                let entries = self.name(group, &mut last, &mut named);
+                read.push((group, entries));
+            }
+            let mut left = &mut named[..];
+            for (group, entries) in read {
+                let own = *entries.as_ref().unwrap_or(&0);
+                let (entries_of, later) = left.split_at_mut(own.min(left.len()));
+                left = later;
+                let applied = self.apply_named(group, entries.map(|_| entries_of), stored);
+                tell(group, applied);
+            }
+            named.clear();
+        }
+    }
+
+    /// [`Table::apply_all`] of one group.
+    #[cfg(test)]
+    pub(super) fn apply<S: StoredRows>(
         &self,
         group: &Group<'_>,
         stored: &S,
     ) -> Result<Applied, LoadError> {
+        let mut told = None;
+        self.apply_all(std::slice::from_ref(group), stored, |_, applied| {
+            told = Some(applied);
+        });
+        told.unwrap()
+    }
+
+    fn apply_named<S: StoredRows>(
+        &self,
+        group: &Group<'_>,
+        entries: Result<&mut [Named], LoadError>,
+        stored: &S,
+    ) -> Result<Applied, LoadError> {
         let n = stripe_of_slot(group.slot);
-        if let Some(refused) = refusal(&self.lock_nth(n), group) {
+        let mut stripe = self.lock_nth(n);
+        if let Some(refused) = refusal(&stripe, group) {
             return Ok(refused);
         }
-        let entries = self.named(group)?;
+        let entries = entries?;
         let mut fetched = Fetched::new();
-        let mut stripe = self.lock_nth(n);
-        self.evict_for(&mut stripe, &entries);
-        loop {
-            if let Some(refused) = refusal(&stripe, group) {
-                return Ok(refused);
+        if lacking(&stripe, entries) > 0 {
+            self.evict_for(&mut stripe, entries);
+            loop {
+                let missing = self.missing(&stripe, group.slot, entries, &fetched);
+                if missing.is_empty() {
+                    break;
+                }
+                // Nobody but this caller changes a followed slot's states. So a row that is read after
+                // its state was seen not to be in memory stays the newest, and each round reads more.
+                drop(stripe);
+                for id in missing {
+                    let row = stored.row(id).map_err(|_| LoadError::Unreadable(id))?;
+                    let row = row.map(|row| self.read_row(id, &row)).transpose()?;
+                    fetched.insert(id, row);
+                }
+                stripe = self.lock_nth(n);
+                if let Some(refused) = refusal(&stripe, group) {
+                    return Ok(refused);
+                }
             }
-            let missing = self.missing(&stripe, group.slot, &entries, &fetched);
-            if missing.is_empty() {
-                break;
+            if self.is_overfull(lacking(&stripe, entries)) {
+                return Ok(Applied::Full);
             }
-            // Nobody but this caller changes a followed slot's states. So a row that is read after its
-            // state was seen not to be in memory stays the newest, and each round reads some more.
-            drop(stripe);
-            for id in missing {
-                let row = stored.row(id).map_err(|_| LoadError::Unreadable(id))?;
-                let row = row.map(|row| self.read_row(id, &row)).transpose()?;
-                fetched.insert(id, row);
-            }
-            stripe = self.lock_nth(n);
-        }
-        if self.is_overfull(&stripe, &entries) {
-            return Ok(Applied::Full);
         }
         self.take_group(&mut stripe, group, entries, fetched);
         Ok(Applied::Done)
@@ -143,7 +190,7 @@ impl Table {
         &self,
         stripe: &mut Stripe,
         group: &Group<'_>,
-        entries: Entries,
+        entries: &mut [Named],
         fetched: Fetched,
     ) {
         let clock = group.clock.unwrap_or_default();
@@ -162,18 +209,40 @@ impl Table {
             }
         }
         for (entry, shape) in entries {
-            self.take_entry(stripe, entry, shape);
+            self.take_entry(stripe, entry, *shape);
         }
     }
 
-    /// Reads all entries of a group and names their shapes.
-    fn named(&self, group: &Group<'_>) -> Result<Entries, LoadError> {
-        let named = group.entries().map(|entry| {
-            let entry = entry?;
-            let shape = self.shapes.intern(entry.state.shape)?;
-            Ok((entry, shape))
-        });
-        named.collect()
+    /// Reads all entries of a group, names their shapes and has their states on their way from memory;
+    /// how many they are. `last` is the shape that was named last.
+    fn name(
+        &self,
+        group: &Group<'_>,
+        last: &mut Option<(Shape, ShapeId)>,
+        named: &mut Vec<Named>,
+    ) -> Result<usize, LoadError> {
+        let before = named.len();
+        for entry in group.entries() {
+            let named_one = entry.map_err(LoadError::from).and_then(|entry| {
+                let shape = match *last {
+                    Some((shape, id)) if shape == entry.state.shape => id,
+                    Some(_) | None => self.shapes.intern(entry.state.shape)?,
+                };
+                *last = Some((entry.state.shape, shape));
+                Ok((entry, shape))
+            });
+            match named_one {
+                Ok(one) => {
+                    self.prefetch(one.0.id);
+                    named.push(one);
+                }
+                Err(error) => {
+                    named.truncate(before);
+                    return Err(error);
+                }
+            }
+        }
+        Ok(named.len().saturating_sub(before))
     }
 
     /// The states of entries that set some of their buckets only, and whose others the store alone may
@@ -182,7 +251,7 @@ impl Table {
         &self,
         stripe: &Stripe,
         slot: Slot,
-        entries: &Entries,
+        entries: &[Named],
         fetched: &Fetched,
     ) -> Vec<StateId> {
         if self.evicted_until(slot) <= stripe.cells.time(slot, stripe.latest) {
@@ -195,7 +264,7 @@ impl Table {
     }
 
     /// Makes room for the states of entries, as far as some may be evicted now.
-    fn evict_for(&self, stripe: &mut Stripe, entries: &Entries) {
+    fn evict_for(&self, stripe: &mut Stripe, entries: &[Named]) {
         for (entry, _) in entries {
             let lacks = stripe.records.get(entry.id).is_none() && self.lacks_room(stripe);
             if lacks && !self.evict_one(stripe, entry.id) {
@@ -204,15 +273,12 @@ impl Table {
         }
     }
 
-    /// Whether the states of entries would fill the table by more than an eighth above its capacity, or
+    /// Whether so many more states would fill the table by more than an eighth above its capacity, or
     /// by [`EXCESS_MIN`], if that is more.
     /// So much it may go above it, since what was taken in cannot be evicted before it is saved.
-    fn is_overfull(&self, stripe: &Stripe, entries: &Entries) -> bool {
+    fn is_overfull(&self, more: u64) -> bool {
         let keys = self.keys.load(Ordering::Relaxed);
         let bytes = self.bytes.load(Ordering::Relaxed);
-        let more = entries.iter();
-        let more = more.filter(|(entry, _)| stripe.records.get(entry.id).is_none());
-        let more = u64::try_from(more.count()).unwrap_or(u64::MAX);
         let above = |most: u64| most.saturating_add((most / 8).max(EXCESS_MIN));
         more > 0
             && (keys.saturating_add(more) > above(self.capacity.keys_max)
@@ -256,6 +322,13 @@ impl Table {
         let becomes = Position { epoch, n: 0 };
         Some(self.mark(becomes, replay_after, clock, now))
     }
+}
+
+/// How many of the entries' states are not in memory.
+fn lacking(stripe: &Stripe, entries: &[Named]) -> u64 {
+    let lacking = entries.iter();
+    let lacking = lacking.filter(|(entry, _)| stripe.records.find(entry.id).is_none());
+    u64::try_from(lacking.count()).unwrap_or(u64::MAX)
 }
 
 /// Why a group cannot be the next one.

@@ -1,6 +1,7 @@
 //! States that come from the store: at the start, by replay of the journal, and one by one when a
 //! key is asked for that was evicted.
 
+use super::records::Place;
 use super::stripe::Stripe;
 use super::striped::{Size, Table, stripe_of_slot};
 use crate::limiter::codec::{CodecError, Decoded, decode_row};
@@ -95,7 +96,7 @@ impl Table {
         let evicted = self.evicted_until(group.slot) > SlotTime::ZERO;
         let mut failed = None;
         for entry in group.entries() {
-            let entry = entry?;
+            let mut entry = entry?;
             let shape = match self.shapes.intern(entry.state.shape) {
                 Ok(shape) => shape,
                 Err(error) => {
@@ -110,23 +111,25 @@ impl Table {
             {
                 self.put(stripe, entry.id, state, Some(decoded));
             }
-            self.take_entry(stripe, entry, shape);
+            self.take_entry(stripe, &mut entry, shape);
         }
         failed.map_or(Ok(()), Err)
     }
 
     /// Makes a state what a commit says that it is; if the entry is not whole, what the state had
     /// before is here. The store's row of it is older.
-    pub(super) fn take_entry(&self, stripe: &mut Stripe, entry: Entry, shape: ShapeId) {
+    pub(super) fn take_entry(&self, stripe: &mut Stripe, entry: &mut Entry, shape: ShapeId) {
         let now = stripe.time_of(entry.id);
-        let before = stripe.remove_if(entry.id, entry.whole);
-        self.account_heap(before, 0);
-        if stripe.records.get(entry.id).is_none() {
+        if entry.whole {
+            let before = stripe.clear(entry.id);
+            self.account_heap(before, 0);
+        }
+        let place = stripe.records.find(entry.id).unwrap_or_else(|| {
             let mut state = KeyState::new();
             state.shape = shape;
-            self.put(stripe, entry.id, state, None);
-        }
-        let Some(state) = stripe.records.get_mut(entry.id) else {
+            self.put(stripe, entry.id, state, None)
+        });
+        let Some(state) = stripe.records.at(place) else {
             return;
         };
         let heap = state.heap_bytes();
@@ -134,20 +137,22 @@ impl Table {
             state.reshape(&self.shapes.get(state.shape), &entry.state.shape);
             state.shape = shape;
         }
-        for (n, list) in entry.state.buckets.iter().enumerate() {
+        // Nobody counts here, which is what drops old buckets elsewhere: first, so that the state takes
+        // no more room than it does there.
+        state.forget_before(&entry.state.shape, now);
+        for (n, list) in entry.state.buckets.lists().into_iter().enumerate() {
             for bucket in list {
                 state.set(n, *bucket);
             }
         }
-        // Nobody counts here, which is what drops old buckets elsewhere.
+        // What the commit tells of may be old as well.
         state.forget_before(&entry.state.shape, now);
         state.marks.set(Marks::UNSAVED | Marks::SHRUNK);
         state.marks.clear(Marks::COPIED);
         if !entry.state.reservations.is_empty() {
             state.marks.set(Marks::RESERVED);
-            stripe
-                .reservations
-                .insert(entry.id, entry.state.reservations);
+            let reservations = std::mem::take(&mut entry.state.reservations);
+            stripe.reservations.insert(entry.id, reservations);
         }
         self.account_heap(heap, state.heap_bytes());
     }
@@ -211,7 +216,7 @@ impl Table {
         }
         let mut state = KeyState::new();
         state.shape = self.shapes.intern(decoded.shape)?;
-        state.set_all(&decoded.buckets);
+        state.set_all(decoded.buckets.lists());
         let expires_at = state
             .expires_at(&decoded.shape)
             .max(decoded.reservations.expires_at());
@@ -222,13 +227,14 @@ impl Table {
         })
     }
 
+    /// Adds a state that is not there yet, and what belongs to it; where it is.
     pub(super) fn put(
         &self,
         stripe: &mut Stripe,
         id: StateId,
         mut state: KeyState,
         decoded: Option<Decoded>,
-    ) {
+    ) -> Place {
         if let Some(decoded) = decoded
             && !decoded.reservations.is_empty()
         {
@@ -237,8 +243,9 @@ impl Table {
         }
         let before = Size::of(stripe);
         self.account_heap(0, state.heap_bytes());
-        stripe.records.insert(id, state);
+        let place = stripe.records.insert(id, state);
         self.account(id, stripe, &before);
+        place
     }
 }
 

@@ -87,9 +87,9 @@ impl Stripe {
         state.heap_bytes()
     }
 
-    /// Removes the state's counts if `condition`; returns the bytes they had on the heap.
-    pub(super) fn remove_if(&mut self, id: StateId, condition: bool) -> usize {
-        let Some(state) = self.records.get_mut(id).filter(|_| condition) else {
+    /// Removes the state's counts; returns the bytes they had on the heap.
+    pub(super) fn clear(&mut self, id: StateId) -> usize {
+        let Some(state) = self.records.get_mut(id) else {
             return 0;
         };
         let heap = state.heap_bytes();

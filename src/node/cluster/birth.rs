@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crossbeam::channel::{Receiver, RecvTimeoutError, bounded};
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::{JoinSet, LocalSet};
 
@@ -27,7 +27,7 @@ use crate::node::clock;
 use crate::node::engine::Engine;
 use crate::node::error::StartError;
 use crate::node::forward::{Forwarder, Waits, peer_setup};
-use crate::node::links::Links;
+use crate::node::links::{Berth, Links};
 use crate::node::peers::{ClusterIdentity, Door, Joiner, Own, PeerNet, join};
 use crate::node::start::Birth;
 use crate::ownership::{Ownership, Settings as OwnershipSettings};
@@ -128,7 +128,8 @@ impl Part<'_> {
 }
 
 impl Membership {
-    /// Starts the node's part in its cluster; it serves the slots that it owns when this returns.
+    /// Starts the node's part in its cluster; it serves the slots that it owns when this returns. The
+    /// links to other nodes are driven by `workers`.
     ///
     /// # Errors
     /// [`StartError`]; nothing serves then.
@@ -136,6 +137,7 @@ impl Membership {
         engine: &Arc<Engine>,
         part: &Part<'_>,
         file: PolicyText<'_>,
+        workers: Vec<Handle>,
     ) -> Result<Self, StartError> {
         let (address, seeds) = (part.address()?, part.seeds()?);
         let about = &engine.about;
@@ -162,9 +164,13 @@ impl Membership {
         let mut net = PeerNet::new(own.clone(), roster.clone(), part.credentials)
             .map_err(StartError::Credentials)?;
         let door = net.door();
-        let dialer = net.link_dialer(part.credentials);
-        let dialer = dialer.map_err(StartError::Credentials)?;
-        let links = Links::start(engine, dialer).map_err(StartError::Thread)?;
+        let berths = workers.into_iter().map(|runtime| {
+            let dialer = net.link_dialer(part.credentials)?;
+            Ok(Berth { runtime, dialer })
+        });
+        let berths = berths.collect::<Result<_, _>>();
+        let berths = berths.map_err(StartError::Credentials)?;
+        let links = Links::start(engine, berths).map_err(StartError::Thread)?;
         door.open_to_links(links.door());
         let settings = part.settings(address);
         let ownership = Ownership::new(

@@ -10,11 +10,11 @@ use tokio::sync::watch;
 use super::event::{Events, LinkEvent};
 use super::heard::Heard;
 use super::outbox::Outboxes;
-use super::owner::{Owner, Wanted};
+use super::owner::{Berth, Owner, Wanted};
 use super::replica::Replica;
 use crate::membership::identity::Identity;
 use crate::node::engine::Engine;
-use crate::node::peers::{LinkDialer, LinkDoor};
+use crate::node::peers::LinkDoor;
 use crate::node::replication::Outgoing;
 use crate::types::{Epoch, NodeId, Slot, SlotSet};
 
@@ -28,6 +28,8 @@ pub(crate) struct Links {
     engine: Arc<Engine>,
     wanted: watch::Sender<Wanted>,
     thread: Mutex<Option<JoinHandle<()>>>,
+    #[cfg(test)]
+    owner: std::sync::Weak<Owner>,
 }
 
 /// The way of commits into the outboxes.
@@ -45,16 +47,18 @@ impl Outgoing for Post {
 }
 
 impl Links {
-    /// Starts the thread of the links that this node dials; there are none yet.
+    /// Starts the thread that sees to the links that this node dials, and has them driven at `berths`;
+    /// there are none yet.
     ///
     /// # Errors
-    /// If the thread cannot be started.
-    pub(crate) fn start(engine: &Arc<Engine>, dialer: LinkDialer) -> std::io::Result<Arc<Self>> {
-        let misconduct = dialer.misconduct();
+    /// If the thread cannot be started, or there is no berth.
+    pub(crate) fn start(engine: &Arc<Engine>, berths: Vec<Berth>) -> std::io::Result<Arc<Self>> {
+        let first = berths.first().ok_or(std::io::ErrorKind::InvalidInput)?;
+        let misconduct = first.dialer.misconduct();
         let (outboxes, events, heard) = (Arc::default(), Arc::default(), Arc::default());
         let owner = Arc::new(Owner {
             engine: Arc::clone(engine),
-            dialer,
+            berths,
             misconduct: misconduct.clone(),
             outboxes: Arc::clone(&outboxes),
             events: Arc::clone(&events),
@@ -66,6 +70,8 @@ impl Links {
             Arc::clone(&events),
             Arc::clone(&heard),
         );
+        #[cfg(test)]
+        let every_task = Arc::downgrade(&owner);
         let (wanted, wants) = watch::channel(Wanted::default());
         let runtime = runtime()?;
         let run = move || runtime.block_on(owner.run(wants));
@@ -82,6 +88,8 @@ impl Links {
             engine: Arc::clone(engine),
             wanted,
             thread: Mutex::new(Some(thread)),
+            #[cfg(test)]
+            owner: every_task,
         }))
     }
 
@@ -148,7 +156,14 @@ impl Links {
         &self.heard
     }
 
-    /// Ends all links that this node dials. Blocks until the thread has ended.
+    /// Whether the tasks of all links that this node has dialled have ended.
+    #[cfg(test)]
+    pub(super) fn are_over(&self) -> bool {
+        self.owner.strong_count() == 0
+    }
+
+    /// Ends all links that this node dials. Blocks until the thread has ended; what is driven elsewhere
+    /// ends when it is looked at next.
     pub(crate) fn stop(&self) {
         self.wanted.send_modify(|wanted| wanted.over = true);
         if let Some(thread) = self.thread.lock().take()

@@ -1,5 +1,5 @@
 //! The owner's end of one link: dials the replica, again and again, writes what waits for it, and
-//! hears what it acknowledges. All on the links' thread.
+//! hears what it acknowledges. All on one worker.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use std::time::Duration;
 use quinn::{Connection, RecvStream, SendStream};
 
 use super::outbox::{OUTBOX_BYTES_MAX, Outbox};
-use super::owner::Owner;
+use super::owner::{Berth, Owner};
 use crate::membership::identity::Identity;
 use crate::node::clock;
 use crate::node::peers::{Backoff, DialledLink};
@@ -46,6 +46,8 @@ enum Fault {
 pub(super) struct Keeper {
     pub(super) peer: Identity,
     pub(super) owner: Arc<Owner>,
+    /// Its place among the owner's.
+    pub(super) berth: usize,
 }
 
 /// A link that is known to the replication, until dropped.
@@ -67,9 +69,12 @@ impl Keeper {
     /// Dials and serves, for ever.
     pub(super) async fn keep(self) {
         let mut backoff = Backoff::default();
+        let Some(Berth { dialer, .. }) = self.owner.berths.get(self.berth) else {
+            return;
+        };
         loop {
             let since = clock::mono_now();
-            match self.owner.dialer.dial(&self.peer).await {
+            match dialer.dial(&self.peer).await {
                 Ok(link) => self.serve(link).await,
                 Err(error) => {
                     let (peer, error) = (self.peer.node, &error as &dyn std::error::Error);

@@ -1,4 +1,5 @@
-//! What waits to be written on one link. Filled by whoever commits, emptied by the links' thread.
+//! What waits to be written on one link. Filled by whoever commits, emptied by the worker that drives
+//! the link.
 //!
 //! A replica that does not take what it is sent never holds a commit up: its outbox fills, and the
 //! link is given up. Frames of a link are written on that link or not at all (R6).

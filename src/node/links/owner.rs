@@ -1,9 +1,11 @@
-//! The owner's side of all links: one thread, on which each replica has a [`Keeper`].
+//! The owner's side of all links: one thread, which gives each replica a [`Keeper`] at one of the
+//! berths.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 
@@ -23,11 +25,21 @@ use crate::types::NodeId;
 /// How often the replication is told that time has passed.
 const TICK: Duration = Duration::from_millis(50);
 
+/// Where links are driven.
+#[derive(Debug)]
+pub(crate) struct Berth {
+    /// Drives their tasks, and
+    pub(crate) runtime: Handle,
+    /// dials there alone.
+    pub(crate) dialer: LinkDialer,
+}
+
 /// What the owner's ends of all links share.
 #[derive(Debug)]
 pub(super) struct Owner {
     pub(super) engine: Arc<Engine>,
-    pub(super) dialer: LinkDialer,
+    /// At least one.
+    pub(super) berths: Vec<Berth>,
     pub(super) misconduct: Misconduct,
     pub(super) outboxes: Arc<Outboxes>,
     pub(super) events: Arc<Events>,
@@ -99,15 +111,23 @@ impl Owner {
             stays
         });
         for (node, (session, peer)) in &wanted.peers {
-            if !keepers.contains_key(node) {
-                let keeper = Keeper {
-                    peer: peer.clone(),
-                    owner: Arc::clone(self),
-                };
-                let task = tasks.spawn(keeper.keep());
-                let session = *session;
-                keepers.insert(*node, Kept { session, task });
+            let session = *session;
+            if keepers.contains_key(node) {
+                continue;
             }
+            // In turn, so that many links are spread over all berths.
+            let turn = usize::try_from(session).unwrap_or(0);
+            let berth = turn.checked_rem(self.berths.len()).unwrap_or(0);
+            let Some(Berth { runtime, .. }) = self.berths.get(berth) else {
+                continue;
+            };
+            let keeper = Keeper {
+                peer: peer.clone(),
+                owner: Arc::clone(self),
+                berth,
+            };
+            let task = tasks.spawn_on(keeper.keep(), runtime);
+            keepers.insert(*node, Kept { session, task });
         }
     }
 

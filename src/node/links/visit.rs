@@ -8,12 +8,12 @@ use parking_lot::Mutex;
 use quinn::Connection;
 use tokio::sync::Notify;
 
-use crate::limiter::commit_record::{Group, cut};
+use crate::limiter::commit_record::{Group, all, cut};
 use crate::node::engine::Engine;
 use crate::node::follow::Refused;
 use crate::replication::{Follower, Found, Taken};
 use crate::storage::fence::StorageFailed;
-use crate::types::{Epoch, NodeId, Position, Slot, SlotSet, SlotTime};
+use crate::types::{Epoch, NodeId, Position, Slot, SlotSet};
 
 /// Something on its way to the journal.
 pub(super) trait Appending: Future<Output = Result<u64, StorageFailed>> + Send {}
@@ -92,20 +92,17 @@ impl Visit {
     pub(super) fn take<'e>(
         &self,
         engine: &'e Engine,
-        stamp: SlotTime,
         bytes: &[u8],
     ) -> Result<Option<impl Appending + use<'e>>, NotTaken> {
-        let groups: Vec<Group<'_>> = cut(self.owner, bytes)
-            .collect::<Result<_, _>>()
-            .map_err(|_garbled| NotTaken::Malformed)?;
+        let mut groups = all(cut(self.owner, bytes)).map_err(|_garbled| NotTaken::Malformed)?;
         let mut state = self.state.lock();
         let follower = state.follower.as_mut().ok_or(NotTaken::Replaced)?;
         let applies = |group: &Group<'_>| {
-            let clock = group.clock.unwrap_or(stamp);
+            let clock = group.clock.unwrap_or_default();
             follower.take(group.slot, group.at, clock, group.raw()) == Taken::Apply
         };
-        let applied: Vec<Group<'_>> = groups.into_iter().filter(applies).collect();
-        Ok(apply(engine, follower, stamp, &applied))
+        groups.retain(applies);
+        Ok(apply(engine, follower, &groups))
     }
 
     /// From here on the slots follow, from where their state is; what was kept of them is applied.
@@ -122,10 +119,10 @@ impl Visit {
                 continue;
             };
             for group in &kept {
-                let groups = cut(self.owner, &group.bytes).collect::<Result<Vec<_>, _>>();
+                let groups = all(cut(self.owner, &group.bytes));
                 let groups = groups.unwrap_or_default();
                 // In the queue of the journal, and synced before the owner is told.
-                drop(apply(engine, follower, group.clock, &groups));
+                drop(apply(engine, follower, &groups));
             }
             let at = engine.table.position(slot);
             if follower.follows(slot, at.epoch) {
@@ -202,19 +199,15 @@ impl ToSay {
 fn apply<'e>(
     engine: &'e Engine,
     follower: &mut Follower,
-    stamp: SlotTime,
     groups: &[Group<'_>],
 ) -> Option<impl Appending + use<'e>> {
     let owner = groups.first()?.at.epoch.node;
-    let raw: Vec<&[u8]> = groups.iter().map(Group::raw).collect();
-    let (taken, appending) = engine.take_in(owner, &raw);
-
-    for group in groups {
-        let mut refused = taken.refused.iter();
-        let refused = refused.find(|(slot, at, _)| (*slot, *at) == (group.slot, group.at));
-        let found = refused.map_or(Found::Done, |(_, _, why)| found(*why));
-        let clock = group.clock.unwrap_or(stamp);
-        follower.applied(group.slot, (group.at, clock, group.raw()), found);
+    let (refused, appending) = engine.take_in(owner, groups);
+    for (place, why) in refused {
+        if let Some(group) = groups.get(place) {
+            let clock = group.clock.unwrap_or_default();
+            follower.applied(group.slot, (group.at, clock, group.raw()), found(why));
+        }
     }
     Some(appending)
 }
@@ -222,7 +215,7 @@ fn apply<'e>(
 const fn found(why: Refused) -> Found {
     match why {
         // Where there is no room now, there may be when it is told again.
-        Refused::Gap { .. } | Refused::Full => Found::Gap,
-        Refused::Closed { .. } | Refused::Unusable => Found::Closed,
+        Refused::Gap | Refused::Full => Found::Gap,
+        Refused::Closed | Refused::Unusable => Found::Closed,
     }
 }

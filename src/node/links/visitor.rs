@@ -167,13 +167,12 @@ impl<'a> Visitor<'a> {
             match frame {
                 OwnerFrame::Commit {
                     number,
-                    stamp_ms,
                     last,
                     groups,
+                    stamp_ms: _,
                 } => {
                     commits.take(number, last)?;
-                    let (engine, stamp) = (&*self.replica.engine, SlotTime::from_ms(stamp_ms));
-                    appending.extend(self.visit.take(engine, stamp, groups)?);
+                    appending.extend(self.visit.take(&self.replica.engine, groups)?);
                 }
                 OwnerFrame::Sync { through } => self.syncs.ask(through.min(commits.through)),
                 OwnerFrame::Clocks { slots } => self.note_clocks(&slots)?,

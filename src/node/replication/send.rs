@@ -2,7 +2,7 @@
 //! record. Never waits: a link that takes no more is given up, and its peer catches up.
 
 use crate::limiter::codec::CodecError;
-use crate::limiter::commit_record::{Group, groups_of_packed};
+use crate::limiter::commit_record::{Group, all, groups_of_packed};
 use crate::protocol::frame::encode_within;
 use crate::protocol::replicate::{GROUPS_BYTES_MAX, LINK_FRAME_BYTES_MAX, OwnerFrame};
 use crate::replication::{Parts, Tracker};
@@ -137,8 +137,7 @@ impl Sender {
 /// A record's stamp and its groups.
 fn cut(record: &[u8]) -> Result<(u64, Vec<Group<'_>>), CodecError> {
     let (head, groups) = groups_of_packed(record)?;
-    let groups = groups.collect::<Result<_, _>>()?;
-    Ok((head.stamp.as_ms(), groups))
+    Ok((head.stamp.as_ms(), all(groups)?))
 }
 
 fn encode(message: &OwnerFrame<'_>, frame: &mut Vec<u8>) -> bool {

@@ -12,8 +12,9 @@ use crate::storage::committer::Committer;
 use crate::storage::fence::{Fence, StorageFailed};
 use crate::storage::memory::MemoryStore;
 use crate::storage::recovery::recover;
-use crate::storage::replicated::Replicated;
+use crate::storage::replicated::{Replicated, Waiting};
 use crate::storage::store::Store;
+use crate::types::NodeId;
 
 const NEVER: Duration = Duration::from_secs(3600);
 
@@ -24,8 +25,17 @@ struct Record {
 }
 
 impl Replicated for Record {
-    fn pack(&self, _number: u64, record: &mut Vec<u8>) {
+    fn owner(&self) -> NodeId {
+        NodeId(u128::from(self.byte / 100))
+    }
+
+    fn groups(&self) -> &[u8] {
+        std::slice::from_ref(&self.byte)
+    }
+
+    fn pack(&self, _number: u64, behind: &[Waiting], record: &mut Vec<u8>) {
         record.push(self.byte);
+        behind.iter().for_each(|(it, _)| record.extend(it.groups()));
     }
 
     fn appended(&self) {
@@ -81,9 +91,10 @@ fn records_are_there_in_order_once_it_is_said_and_synced_when_asked_for() {
     let numbers = block_on(async {
         let first = world.committer.append_replicated(world.record(1)).await;
         let ticket = world.committer.source().change(2);
-        // Both wait for one turn.
+        // All wait for one turn; the first two are of one owner.
         let mut queued = Box::pin(world.committer.append_replicated(world.record(3)));
-        let mut more = Box::pin(world.committer.append_replicated(world.record(4)));
+        let mut same = Box::pin(world.committer.append_replicated(world.record(4)));
+        let mut more = Box::pin(world.committer.append_replicated(world.record(105)));
         world
             .committer
             .kept(ticket, Durability::Process)
@@ -92,17 +103,24 @@ fn records_are_there_in_order_once_it_is_said_and_synced_when_asked_for() {
         let Poll::Ready(second) = poll_once(&mut queued).await else {
             panic!("it is appended")
         };
+        let Poll::Ready(joined) = poll_once(&mut same).await else {
+            panic!("it is appended")
+        };
         let Poll::Ready(third) = poll_once(&mut more).await else {
             panic!("it is appended")
         };
+        assert_eq!(second, joined, "appended as one record");
         [first, second, third].map(Result::unwrap)
     });
     assert!(numbers.is_sorted_by(|a, b| a < b), "{numbers:?}");
-    assert_eq!(*world.told.lock(), [1, 3, 4]);
+    assert_eq!(*world.told.lock(), [1, 3, 4, 105]);
     assert!(world.committer.synced() < numbers[0]);
     block_on(world.committer.kept(numbers[2], Durability::Fsync)).unwrap();
     assert!(world.committer.synced() >= numbers[2]);
-    assert_eq!(World::replayed(&world.store.power_loss(3)), [1, 3, 4, 2]);
+    assert_eq!(
+        World::replayed(&world.store.power_loss(3)),
+        [1, 3, 4, 105, 2]
+    );
 }
 
 #[test]

@@ -150,7 +150,7 @@ impl World {
         }
         let mut journal = self.journal.lock().unwrap();
         let read = commit_record::read(&record, |entry| {
-            let permits = entry.state.buckets.iter().flatten();
+            let permits = entry.state.buckets.all().iter();
             journal.push((entry.id, permits.map(|bucket| bucket.permits).sum()));
         });
         drop(journal);

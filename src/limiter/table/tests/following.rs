@@ -67,7 +67,7 @@ impl Side {
         };
         let decoded = crate::limiter::codec::decode_row(id, &row).unwrap();
         let oldest = decoded.shape.spans()[0].oldest_counting_ms(now.as_ms());
-        let buckets = decoded.buckets[0].iter().copied();
+        let buckets = decoded.buckets.list(0).iter().copied();
         let open = decoded.reservations.open_at(now).copied().collect();
         (
             buckets.filter(|it| it.start.as_ms() >= oldest).collect(),

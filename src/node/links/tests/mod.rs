@@ -10,12 +10,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 pub(in crate::node) use rows::{assert_same, rows_of};
 
-use super::{LinkEvent, Links};
+use super::{Berth, LinkEvent, Links};
 use crate::config::AfterPowerLoss;
 use crate::limiter::policy::{Durability, Limit, Policy, PolicySet};
 use crate::limiter::transfer::Row;
@@ -121,7 +122,11 @@ impl TestNode {
             in_flight_max: 100,
         };
         let net = PeerNet::new(own, Roster::default(), &credentials).unwrap();
-        let links = Links::start(&engine, net.link_dialer(&credentials).unwrap()).unwrap();
+        let berth = Berth {
+            runtime: Handle::current(),
+            dialer: net.link_dialer(&credentials).unwrap(),
+        };
+        let links = Links::start(&engine, vec![berth]).unwrap();
         let server = Server::new(Arc::new(Toy::default()), Bounds::default(), clock::mono_now);
         let door = net.door();
         door.open_to_links(links_to.unwrap_or_else(|| links.door()));
@@ -321,6 +326,10 @@ impl TestNode {
             task.await.unwrap();
         }
         self.links.stop();
+        // Its tasks are of this runtime, and hold the engine.
+        while !self.links.are_over() {
+            tokio::task::yield_now().await;
+        }
     }
 }
 
