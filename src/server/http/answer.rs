@@ -207,12 +207,13 @@ impl<'a> Told<'a> {
 /// seconds is left out.
 fn policy_items(policy: &str, limits: &Limits) -> String {
     let item = |limit: &Limit| {
+        let name = item_name(policy, limits, *limit);
         let permits = limit.permits().min(INTEGER_MAX);
-        let mut item = format!("\"{}\";q={permits}", item_name(policy, limits, *limit));
         if limit.window_ms().is_multiple_of(1000) {
-            item.push_str(&format!(";w={}", limit.window_ms() / 1000));
+            format!("\"{name}\";q={permits};w={}", limit.window_ms() / 1000)
+        } else {
+            format!("\"{name}\";q={permits}")
         }
-        item
     };
     let items: Vec<_> = limits.as_slice().iter().map(item).collect();
     items.join(", ")

@@ -8,6 +8,8 @@ use std::time::Duration;
 pub(crate) struct HttpBounds {
     /// Longest body: 1024 checks with short keys, or 200 with the longest.
     pub(super) body_bytes_max: usize,
+    /// Most bytes of bodies of all connections at once: a thousand of the longest.
+    pub(super) bodies_bytes_max: usize,
     /// How long a body may take from its beginning to its end.
     pub(super) body_timeout: Duration,
     /// How long the head of a request may take after the last response, and so also how long a
@@ -33,6 +35,7 @@ impl Default for HttpBounds {
     fn default() -> Self {
         Self {
             body_bytes_max: 64 * 1024,
+            bodies_bytes_max: 64 * 1024 * 1024,
             body_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(120),
             head_bytes_max: 16 * 1024,

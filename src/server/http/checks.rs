@@ -36,16 +36,16 @@ pub(super) async fn one<S: Service>(
     let path = parts.uri.path();
     let policy = path.strip_prefix("/v1/check/").unwrap_or_default();
     let policy = decode(policy, Space::Percent20)?;
-    let bytes = match parts.method {
-        Method::POST => body::read(body, &rules.bounds).await?,
+    let whole = match parts.method {
+        Method::POST => rules.bodies.read(body, &rules.bounds).await?,
         // A proxy may pass on what is said of a body that it keeps for itself.
-        _ => Vec::new(),
+        _ => rules.bodies.none(),
     };
-    let sent = if bytes.is_empty() {
+    let sent = if whole.bytes().is_empty() {
         OneBody::default()
     } else {
         body::expect_json(&parts.headers)?;
-        body::parse(&bytes)?
+        body::parse(whole.bytes())?
     };
     let key = once("key", parameters.key, sent.key.map(Cow::into_owned))?;
     let cost = once("cost", parameters.cost, sent.cost)?;
@@ -71,8 +71,8 @@ pub(super) async fn many<S: Service>(
     let parameters = Parameters::read(parts.uri.query(), &[Parameter::TimeoutMs])?;
     let left = rules.left(&parameters, &parts.headers)?;
     body::expect_json(&parts.headers)?;
-    let bytes = body::read(body, &rules.bounds).await?;
-    let ManyBody { checks } = body::parse(&bytes)?;
+    let whole = rules.bodies.read(body, &rules.bounds).await?;
+    let ManyBody { checks } = body::parse(whole.bytes())?;
     in_bounds(&checks)?;
     let unnamed = checks.iter().any(|check| check.key.is_none());
     let own_key = if unnamed {

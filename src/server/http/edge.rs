@@ -11,6 +11,7 @@ use tokio::net::TcpStream;
 
 use super::answer::Telling;
 use super::bearer::Bearer;
+use super::body::Bodies;
 use super::bounds::HttpBounds;
 use super::metrics::{Counts, Figures};
 use super::origin::Origin;
@@ -58,6 +59,7 @@ pub(super) struct Rules {
     pub(super) telling: Telling,
     pub(super) bearer: Bearer,
     pub(super) counts: Counts,
+    pub(super) bodies: Bodies,
     pub(super) figures: Arc<dyn Figures>,
     origin: Origin,
     timeout: Duration,
@@ -133,6 +135,7 @@ impl Http {
                 telling,
                 bearer: Bearer::new(settings.token.as_ref()),
                 counts: Counts::default(),
+                bodies: Bodies::default(),
                 figures,
                 origin,
                 timeout: settings.timeout.min(bounds.timeout_max),

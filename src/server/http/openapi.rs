@@ -1,4 +1,4 @@
-//! The OpenAPI document. A test holds it against what is really answered.
+//! The document of `/openapi.json`. A test holds it against what is really answered.
 
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse as _, Response};

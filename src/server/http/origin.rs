@@ -102,6 +102,9 @@ mod tests {
 
     use super::*;
 
+    /// What is expected of a case.
+    type Expected = Result<&'static str, Problem>;
+
     fn key(
         origin: &Origin,
         peer: &str,
@@ -117,7 +120,7 @@ mod tests {
 
     #[test]
     fn the_client_is_whom_the_outermost_trusted_proxy_names() {
-        let cases: &[(usize, &str, &[&str], Result<&str, Problem>)] = &[
+        let cases: &[(usize, &str, &[&str], Expected)] = &[
             (0, "192.0.2.1", &["203.0.113.9"], Ok("192.0.2.1")),
             (0, "::ffff:192.0.2.1", &[], Ok("192.0.2.1")),
             (0, "2001:db8:1:2:3:4:5:6", &[], Ok("2001:db8:1:2::/64")),
@@ -167,7 +170,7 @@ mod tests {
     fn a_header_is_a_key_if_it_is_there_once() {
         let origin = Origin::Header(HeaderName::from_static("x-api-key"));
         let name = "x-api-key";
-        let cases: &[(&[&[u8]], Result<&str, Problem>)] = &[
+        let cases: &[(&[&[u8]], Expected)] = &[
             (&[b"k-1"], Ok("k-1")),
             (&[b" \xc3\xbc "], Ok("ü")),
             (&[], Err(Problem::KeyEmpty)),

@@ -1,7 +1,7 @@
 //! What can go wrong, with its status: the one table of problems, which `/openapi.json` shows too.
 //!
-//! Each problem has a response of `application/problem+json` (RFC 9457), whose `type` leads into the
-//! OpenAPI document, but for a denial, which has the type of the IETF's draft on rate limits.
+//! Each problem has a response of `application/problem+json` (RFC 9457), whose `type` leads into
+//! that document, but for a denial, which has the type of the IETF's draft on rate limits.
 
 use axum::body::Body;
 use axum::response::Response;
@@ -15,7 +15,7 @@ use crate::protocol::http::ProblemBody;
 /// The media type of problems.
 pub(super) const PROBLEM_JSON: &str = "application/problem+json";
 
-/// The type of a denial, as draft 10 of "RateLimit header fields for HTTP" registers it.
+/// The type of a denial, as draft 10 of the IETF's fields for rate limits registers it.
 const QUOTA_EXCEEDED: &str = "https://iana.org/assignments/http-problem-types#quota-exceeded";
 
 /// When who meets a node that does not serve should come back, in milliseconds.

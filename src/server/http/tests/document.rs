@@ -1,4 +1,4 @@
-//! The OpenAPI document against the tables and against what is really answered.
+//! The document of `/openapi.json` against the tables and against what is really answered.
 
 use std::collections::BTreeSet;
 

@@ -107,8 +107,8 @@ fn with_body(start: &str, head: &str, body: &str) -> String {
 
 /// A request without a body: its start, such as `GET /`, and more headers.
 fn plain(start: &str, headers: &[&str]) -> String {
-    let headers: String = headers.iter().map(|line| format!("{line}\r\n")).collect();
-    format!("{start} HTTP/1.1\r\nHost: h\r\n{headers}\r\n")
+    let lines = [&["Host: h"], headers, &["\r\n"]].concat().join("\r\n");
+    format!("{start} HTTP/1.1\r\n{lines}")
 }
 
 /// A connection that speaks HTTP/1.1 by hand.
