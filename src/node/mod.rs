@@ -20,11 +20,13 @@ mod slots;
 mod stamp;
 mod start;
 mod status;
+mod tally;
 mod upkeep;
 mod workers;
 
 mod edges;
 mod error;
+mod http;
 mod limiter;
 mod links;
 mod mend;

@@ -9,14 +9,13 @@ use tokio::runtime::Builder;
 
 use super::clock;
 use super::cluster::{Membership, Part, PolicyText, birth, set_of};
-use super::edges::Edge;
 use super::engine::Engine;
 use super::error::StartError;
 use super::forward::Clustered;
 use super::start::{Birth, EngineOptions};
 use super::upkeep::{Checkpoints, UpkeepThread};
 use super::workers::Workers;
-use crate::config::AfterPowerLoss;
+use crate::config::{AfterPowerLoss, HttpConfig};
 use crate::limiter::policy::PolicySet;
 use crate::protocol::error::WireError;
 use crate::server::{Bounds, PeerDoor, Server};
@@ -78,6 +77,8 @@ pub struct NodeOptions {
     pub max_connections: usize,
     /// Most checks of one stream whose answers wait for a sync; default 8192.
     pub max_in_flight: usize,
+    /// Whether and how the node answers HTTP. Default: not.
+    pub http: HttpConfig,
 }
 
 impl NodeOptions {
@@ -108,6 +109,7 @@ impl NodeOptions {
             after_power_loss: AfterPowerLoss::Accept,
             max_connections: bounds.connections_max,
             max_in_flight: bounds.in_flight_max,
+            http: HttpConfig::default(),
         }
     }
 
@@ -143,6 +145,7 @@ pub struct Node {
     upkeep: UpkeepThread,
     membership: Membership,
     server: Arc<Server<Clustered<Engine>>>,
+    http: Option<SocketAddr>,
     workers: Workers,
     drain_timeout: Duration,
 }
@@ -224,13 +227,15 @@ impl Node {
         let server = Server::new(Arc::new(service), options.bounds(), clock::mono_now);
         let door: Arc<dyn PeerDoor> = Arc::clone(&membership.door) as _;
         server.open_to_peers(door);
-        let mut edges: Vec<Edge<Clustered<Engine>>> = Vec::new();
+        let mut edges = Vec::new();
+        let http = super::http::listen(&options.http, &engine, count, &mut edges)?;
         let mut node = Self {
             engine,
             address,
             upkeep,
             membership,
             server,
+            http,
             workers,
             drain_timeout: options.drain_timeout,
         };
@@ -241,6 +246,11 @@ impl Node {
     /// The address it listens on.
     pub const fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where it answers HTTP, if it does.
+    pub const fn http_address(&self) -> Option<SocketAddr> {
+        self.http
     }
 
     /// How many policies are in force.
