@@ -6,6 +6,7 @@
 
 mod cluster;
 mod diagnostic;
+mod http;
 mod keys;
 mod limits;
 mod node;
@@ -20,8 +21,10 @@ mod suggest;
 mod units;
 mod validate;
 
+pub use crate::types::{BearerToken, HeaderStyle, KeyFrom, NotAToken};
 pub use cluster::ClusterConfig;
 pub use diagnostic::{Checked, ConfigError, Diagnostic, Place, Severity};
+pub use http::HttpConfig;
 pub use node::{
     AfterPowerLoss, ClockConfig, LogConfig, NodeConfig, NodeOverrides, ServerConfig, StorageConfig,
     TableConfig,

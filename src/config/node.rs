@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::cluster::ClusterConfig;
 use super::diagnostic::{Checked, ConfigError, Diagnostic, Place, Severity, conclude};
+use super::http::HttpConfig;
 use super::node_file::{Origin, read_node};
 use super::source::Source;
 use crate::telemetry::{LogFormat, check_level};
@@ -48,6 +49,8 @@ pub struct NodeConfig {
     pub server: ServerConfig,
     /// `[log]`: what is logged and how.
     pub log: LogConfig,
+    /// `[http]`: whether and how the node answers HTTP.
+    pub http: HttpConfig,
 }
 
 /// What to do after an unclean reboot, which may have cost the last second's grants.
@@ -150,6 +153,7 @@ impl Default for NodeConfig {
             clock: ClockConfig::default(),
             server: ServerConfig::default(),
             log: LogConfig::default(),
+            http: HttpConfig::default(),
         }
     }
 }
@@ -231,6 +235,8 @@ pub struct NodeOverrides {
     pub log_format: Option<LogFormat>,
     /// `--log-level`
     pub log_level: Option<String>,
+    /// `--http`
+    pub http: Option<SocketAddr>,
 }
 
 impl NodeConfig {
@@ -293,6 +299,7 @@ impl NodeConfig {
             insecure,
             log_format,
             log_level,
+            http,
         } = overrides;
         replace(&mut self.data_dir, data_dir);
         replace(&mut self.policies, policies);
@@ -312,6 +319,10 @@ impl NodeConfig {
         if replace(&mut self.insecure, insecure) {
             origin.insecure = None;
         }
+        if http.is_some() {
+            self.http.listen = http;
+            origin.http = None;
+        }
         let level = log_level?;
         let problem = check_level(&level).err().map(|error| {
             let message = error.to_string();
@@ -324,6 +335,7 @@ impl NodeConfig {
     fn check_against(&self, origin: &Origin) -> Vec<Diagnostic> {
         let mut found = self.check_cluster(origin);
         found.extend(self.check_access(origin));
+        found.extend(self.check_http(origin));
         found
     }
 

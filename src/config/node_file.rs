@@ -8,6 +8,7 @@ use toml::de::DeValue;
 
 use super::cluster::{CLUSTER_KEYS, cluster};
 use super::diagnostic::{Checked, ConfigError, Place};
+use super::http::{HTTP_KEYS, HttpConfig, http};
 use super::node::{
     AfterPowerLoss, ClockConfig, LogConfig, NodeConfig, ServerConfig, StorageConfig, TableConfig,
 };
@@ -43,6 +44,7 @@ pub(super) const TOP_KEYS: &[&str] = &[
     "clock",
     "server",
     "log",
+    "http",
 ];
 
 /// All tables with their keys; the file itself has no name.
@@ -60,6 +62,7 @@ pub(super) const TABLES: &[(&str, &[&str])] = &[
         &["max_connections", "max_in_flight", "drain_timeout"],
     ),
     ("log", &["format", "level"]),
+    ("http", HTTP_KEYS),
 ];
 
 /// Where the settings that are checked together come from.
@@ -69,6 +72,7 @@ pub(super) struct Origin {
     pub(super) listen: Option<Place>,
     pub(super) insecure: Option<Place>,
     pub(super) join: Option<Place>,
+    pub(super) http: Option<Place>,
 }
 
 /// Reads a node's configuration; its relative paths are relative to `base`.
@@ -85,10 +89,12 @@ pub(super) fn read_node(
         let place = |key| top.get(key).map(|found| source.place(&found.span));
         origin.listen = place("listen");
         origin.insecure = place("insecure");
-        origin.join = match top.get("cluster").map(|found| found.value) {
-            Some(DeValue::Table(keys)) => keys.get("join").map(|join| source.place(&join.span())),
+        let inner = |table, key| match top.get(table).map(|found| found.value) {
+            Some(DeValue::Table(keys)) => keys.get(key).map(|it| source.place(&it.span())),
             Some(_) | None => None,
         };
+        origin.join = inner("cluster", "join");
+        origin.http = inner("http", "listen");
         node(reader, top, base)
     })?;
     Ok((checked, origin))
@@ -103,7 +109,7 @@ fn node(reader: &mut Reader<'_>, top: &Table<'_>, base: &Path) -> NodeConfig {
         data_dir: path(reader, "data_dir").unwrap_or_else(|| base.join(&default.data_dir)),
         policies: path(reader, "policies").unwrap_or_else(|| base.join(&default.policies)),
         certs: path(reader, "certs"),
-        listen: listen(reader, top).unwrap_or(default.listen),
+        listen: address(reader, top, "listen").unwrap_or(default.listen),
         insecure: reader.flag(top, "insecure").unwrap_or(default.insecure),
         create: reader.flag(top, "create").unwrap_or(default.create),
         workers: count(reader, top, "workers", WORKERS).unwrap_or(default.workers),
@@ -120,6 +126,7 @@ fn node(reader: &mut Reader<'_>, top: &Table<'_>, base: &Path) -> NodeConfig {
         clock: in_table(reader, top, "clock", clock),
         server: in_table(reader, top, "server", server),
         log: in_table(reader, top, "log", log),
+        http: http_table(reader, top, base),
     }
 }
 
@@ -135,6 +142,14 @@ fn in_table<T: Default>(
     };
     only_known(reader, &table);
     read(reader, &table)
+}
+
+fn http_table(reader: &mut Reader<'_>, top: &Table<'_>, base: &Path) -> HttpConfig {
+    let Some(table) = reader.table(top, "http") else {
+        return HttpConfig::default();
+    };
+    only_known(reader, &table);
+    http(reader, &table, base)
 }
 
 fn only_known(reader: &mut Reader<'_>, table: &Table<'_>) {
@@ -154,12 +169,17 @@ pub(super) fn count(
     usize::try_from(number).ok()
 }
 
-fn listen(reader: &mut Reader<'_>, top: &Table<'_>) -> Option<std::net::SocketAddr> {
-    let text = reader.text(top, "listen")?;
+/// The address and port at `key`.
+pub(super) fn address(
+    reader: &mut Reader<'_>,
+    table: &Table<'_>,
+    key: &'static str,
+) -> Option<std::net::SocketAddr> {
+    let text = reader.text(table, key)?;
     let parsed = text.value.parse().ok();
     if parsed.is_none() {
         let message = format!(
-            "`listen` cannot be \"{}\"; it must be an address and a port",
+            "`{key}` cannot be \"{}\"; it must be an address and a port",
             text.value
         );
         reader.error(

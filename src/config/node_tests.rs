@@ -69,6 +69,8 @@ const EVERY_KEY: &str = r#"
         [log]
         format = "json"
         level = "debug"
+        [http]
+        listen = "127.0.0.1:8"
         "#;
 
 #[test]
@@ -110,6 +112,10 @@ fn a_file_sets_every_key() {
         log: LogConfig {
             format: LogFormat::Json,
             level: "debug".into(),
+        },
+        http: HttpConfig {
+            listen: Some("127.0.0.1:8".parse().unwrap()),
+            ..HttpConfig::default()
         },
     };
     let checked = NodeConfig::load(overrides).unwrap();

@@ -38,6 +38,7 @@ fn the_node_sample_shows_every_key_at_its_default() {
     config.certs = None;
     assert_eq!(config.advertised(), NodeConfig::default().advertised());
     config.cluster.advertise = None;
+    (config.http.listen, config.http.token_file) = (None, None);
     assert_eq!(config, NodeConfig::default());
 
     let (root, _) = toml::de::DeTable::parse_recoverable(&text);

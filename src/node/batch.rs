@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::engine::{Engine, Mode, NoRoom, decided, not_here};
 use super::policies::{ActivePolicy, ActiveSet};
+use super::tally::Run;
 use crate::limiter::policy::OnFailure;
 use crate::limiter::table::{Asked, Outcome, quarantine_left_ms};
 use crate::protocol::client::{Ask, PolicyRef};
@@ -94,6 +95,9 @@ impl Engine {
             }
             false
         });
+        if mode == Mode::Count {
+            tally(&found, answers.get(first..).unwrap_or_default(), &left);
+        }
         left
     }
 
@@ -304,4 +308,22 @@ impl Engine {
             settled => settled,
         }
     }
+}
+
+/// Counts for the metrics how a batch was answered, but for what is left over.
+fn tally(
+    found: &[Result<(Asked<'_>, &ActivePolicy), WireError>],
+    answers: &[Answer],
+    left: &[usize],
+) {
+    let mut left = left.iter().peekable();
+    let mut run = Run::default();
+    for (n, (found, answer)) in found.iter().zip(answers).enumerate() {
+        if left.next_if_eq(&&n).is_none()
+            && let (Ok((_, policy)), Ok(decision)) = (found, &answer.decision)
+        {
+            run.add(policy, decision);
+        }
+    }
+    run.tell();
 }

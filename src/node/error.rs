@@ -69,6 +69,9 @@ pub enum StartError {
         /// Why, and what to do about it.
         reason: String,
     },
+    /// The node cannot answer HTTP so.
+    #[error("cannot answer HTTP")]
+    Http(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// A thread or runtime could not be started.
     #[error("cannot start a thread; check the limits of the process")]
     Thread(#[source] std::io::Error),

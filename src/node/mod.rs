@@ -20,10 +20,12 @@ mod slots;
 mod stamp;
 mod start;
 mod status;
+mod tally;
 mod upkeep;
 
 mod edges;
 mod error;
+mod http;
 mod limiter;
 mod links;
 mod mend;

@@ -6,10 +6,12 @@ use std::sync::Arc;
 
 use parking_lot::RwLock;
 
+use super::tally::Tally;
 use crate::limiter::policy::{Limit, Limits, Policy, PolicySet, is_policy_name};
 use crate::limiter::shape::{Shape, ShapeId, Shapes, TooManyShapes};
 use crate::protocol::error::WireError;
 use crate::routing::KeyHasher;
+use crate::server::PolicyFigures;
 
 /// Limits of some keys, ready for the table.
 #[derive(Debug, Clone)]
@@ -31,6 +33,8 @@ pub(crate) struct ActivePolicy {
     pub(crate) policy: Policy,
     /// Whether a request brought it along.
     pub(crate) carried: bool,
+    /// How its checks were answered.
+    pub(crate) tally: Arc<Tally>,
     plan: Plan,
     exact: HashMap<String, Plan>,
     /// The longest first.
@@ -68,9 +72,15 @@ impl ActivePolicy {
             plan: plan(&policy.limits)?,
             policy,
             carried,
+            tally: Arc::default(),
             exact,
             prefixes,
         })
+    }
+
+    /// What was counted of it.
+    pub(crate) fn figures(&self) -> PolicyFigures {
+        self.tally.figures(&self.name)
     }
 
     /// What holds for `key`; as [`Policy::limits_for`], without its cost.
@@ -120,9 +130,13 @@ impl Policies {
     /// Puts a new configured set in force. Counts stay with the names. Policies that requests
     /// brought along stay where the new set has room for them.
     pub(crate) fn replace(&self, set: &PolicySet, shapes: &Shapes) -> Result<(), TooManyShapes> {
+        let before = self.current();
         let mut by_name = BTreeMap::new();
         for (name, policy) in &set.policies {
-            let active = ActivePolicy::new(name, policy.clone(), false, &self.hasher, shapes)?;
+            let mut active = ActivePolicy::new(name, policy.clone(), false, &self.hasher, shapes)?;
+            if let Some(earlier) = before.by_name.get(name) {
+                active.tally = Arc::clone(&earlier.tally);
+            }
             by_name.insert(name.clone(), Arc::new(active));
         }
         let mut current = self.current.write();
@@ -180,8 +194,11 @@ impl Policies {
             ));
         }
         expect(limits.longest_window_ms())?;
-        let policy = ActivePolicy::new(name, Policy::new(limits), true, &self.hasher, shapes)
+        let mut policy = ActivePolicy::new(name, Policy::new(limits), true, &self.hasher, shapes)
             .map_err(|error| bad(&error.to_string()))?;
+        if let Some(earlier) = set.by_name.get(name) {
+            policy.tally = Arc::clone(&earlier.tally);
+        }
         let policy = Arc::new(policy);
         let mut current = self.current.write();
         let max = current.max_policies;

@@ -17,7 +17,7 @@ use super::error::StartError;
 use super::forward::Clustered;
 use super::start::{Birth, EngineOptions};
 use super::upkeep::{Checkpoints, UpkeepThread};
-use crate::config::AfterPowerLoss;
+use crate::config::{AfterPowerLoss, HttpConfig};
 use crate::limiter::policy::PolicySet;
 use crate::protocol::error::WireError;
 use crate::server::{Bounds, PeerDoor, Server};
@@ -79,6 +79,8 @@ pub struct NodeOptions {
     pub max_connections: usize,
     /// Most checks of one stream whose answers wait for a sync; default 8192.
     pub max_in_flight: usize,
+    /// Whether and how the node answers HTTP. Default: not.
+    pub http: HttpConfig,
 }
 
 impl NodeOptions {
@@ -109,6 +111,7 @@ impl NodeOptions {
             after_power_loss: AfterPowerLoss::Accept,
             max_connections: bounds.connections_max,
             max_in_flight: bounds.in_flight_max,
+            http: HttpConfig::default(),
         }
     }
 
@@ -145,6 +148,7 @@ pub struct Node {
     membership: Membership,
     server: Arc<Server<Clustered<Engine>>>,
     edges: Vec<Edge<Clustered<Engine>>>,
+    http: Option<SocketAddr>,
     workers: Vec<JoinHandle<()>>,
     drain_timeout: Duration,
 }
@@ -225,6 +229,8 @@ impl Node {
         let server = Server::new(Arc::new(service), options.bounds(), clock::mono_now);
         let door: Arc<dyn PeerDoor> = Arc::clone(&membership.door) as _;
         server.open_to_peers(door);
+        let mut edges = Vec::new();
+        let http = super::http::listen(&options.http, &engine, count, &mut edges)?;
         let workers = Vec::with_capacity(count);
         let mut node = Self {
             engine,
@@ -232,7 +238,8 @@ impl Node {
             upkeep,
             membership,
             server,
-            edges: Vec::new(),
+            edges,
+            http,
             workers,
             drain_timeout: options.drain_timeout,
         };
@@ -274,6 +281,11 @@ impl Node {
     /// The address it listens on.
     pub const fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where it answers HTTP, if it does.
+    pub const fn http_address(&self) -> Option<SocketAddr> {
+        self.http
     }
 
     /// How many policies are in force.

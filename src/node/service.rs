@@ -58,6 +58,7 @@ impl Local for Engine {
 
     fn without_owner(&self, ask: &Ask<'_>) -> Decided {
         let policy = self.find_policy(&ask.target.policy)?;
+        policy.tally.degraded();
         self.without_counts(&policy, OWNER_RETRY_MS).decision
     }
 

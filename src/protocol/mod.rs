@@ -23,6 +23,8 @@ pub(crate) mod error;
 pub(crate) mod frame;
 pub(crate) mod hello;
 #[cfg(feature = "server")]
+pub(crate) mod http;
+#[cfg(feature = "server")]
 pub(crate) mod ownership;
 #[cfg(feature = "server")]
 pub(crate) mod peer;

@@ -19,6 +19,7 @@ use crate::limiter::policy::Limits;
 use crate::protocol::admin::{AdminRequest, AdminResponse};
 use crate::protocol::client::{Ask, RequestBody, ResponseBody};
 use crate::protocol::error::WireError;
+use crate::types::MonoTime;
 
 /// Where an edge asks. Cheap to clone.
 #[derive(Debug)]
@@ -113,6 +114,11 @@ impl<S: Service> Desk<S> {
     /// Carries out an admin's request; the edge has made sure that it comes from one.
     pub(crate) async fn admin(&self, request: &AdminRequest<'_>) -> AdminResponse {
         self.server.service().admin(request).await
+    }
+
+    /// The clock by which edges take the time.
+    pub(crate) fn now(&self) -> MonoTime {
+        self.server.now()
     }
 
     /// What a policy allows a key.

@@ -15,6 +15,9 @@
 //!
 //! One connection's mistakes end that stream or connection and touch no other. [`bounds`] names
 //! everything that is bounded, and [`quic`] accepts connections and shuts down.
+//!
+//! Protocols beside QUIC come in by [`tcp`] and ask at the [`Desk`], which takes the same path;
+//! [`http`] is one of them.
 
 mod admin;
 mod admission;
@@ -24,6 +27,7 @@ mod deferred;
 mod desk;
 mod encode;
 mod hello;
+mod http;
 mod parked;
 mod peer_door;
 mod pieces;
@@ -41,6 +45,7 @@ pub(crate) use bounds::Bounds;
 #[cfg(test)]
 pub(crate) use connection::serve_requests;
 pub(crate) use desk::Desk;
+pub(crate) use http::{Figures, Http, HttpSettings, NodeFigures, PolicyFigures};
 pub(crate) use peer_door::{PeerDoor, Stranger, Visit, Visited, Visitor};
 pub(crate) use quic::{Server, Stopping};
 pub(crate) use service::{

@@ -8,6 +8,8 @@ mod decision;
     expect(dead_code, reason = "a client alone needs a key's slot and no more")
 )]
 mod hash;
+#[cfg(feature = "server")]
+mod http;
 mod key;
 mod node;
 #[cfg_attr(
@@ -21,6 +23,8 @@ pub use decision::{Decision, Grant, ReservationId, Source};
 pub(crate) use hash::KeyHash;
 #[cfg(feature = "server")]
 pub(crate) use hash::StateId;
+#[cfg(feature = "server")]
+pub use http::{BearerToken, HeaderStyle, KeyFrom, NotAToken};
 pub(crate) use key::check_key;
 pub use key::{KEY_BYTES_MAX, KeyError};
 #[cfg(feature = "server")]

@@ -12,6 +12,7 @@ mod crash;
 mod damage;
 mod disk;
 mod evicted;
+mod http;
 mod reload;
 mod remembered;
 mod shutdown;

@@ -103,6 +103,9 @@ pub(crate) struct Serve {
     pub(crate) workers: Option<usize>,
     #[command(flatten)]
     pub(crate) log: Log,
+    /// Answer HTTP on this address too; port 0 takes a free one [default: no HTTP]
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) http: Option<SocketAddr>,
 }
 
 /// Options of `dev`.
@@ -131,6 +134,10 @@ pub(crate) struct Dev {
     pub(crate) workers: Option<usize>,
     #[command(flatten)]
     pub(crate) log: Log,
+    /// Have the first node answer HTTP on this address [default: 127.0.0.1, the port of --listen
+    /// plus 80]
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) http: Option<SocketAddr>,
 }
 
 /// How to log.

@@ -1,6 +1,6 @@
 //! `ratelimitd dev`: a node or a few to try things out, which leave nothing behind.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -21,6 +21,9 @@ const SAMPLE: &str = include_str!("../../../config/limits.toml");
 
 /// Nodes without which no slot has more than one replica.
 const NODES_MIN: usize = 3;
+
+/// How far the port for HTTP is from the one for QUIC.
+const HTTP_PORT_OFFSET: u16 = 80;
 
 /// How long the nodes may take to stop: nothing of theirs is kept.
 const STOP_WAIT: Duration = Duration::from_secs(5);
@@ -58,6 +61,7 @@ pub(crate) fn run(arguments: &Dev) -> anyhow::Result<()> {
         policies: file,
         policy: first_policy(&set),
         replicas: arguments.replicas,
+        http: nodes.first().and_then(Node::http_address),
     });
     serve::until_stopped(&nodes, &mut watch, &mut hearing);
     serve::stop(nodes, STOP_WAIT, hearing)
@@ -93,7 +97,18 @@ fn options(
     options.replicas = arguments.replicas;
     options.join = first.iter().map(ToString::to_string).collect();
     options.drain_timeout = STOP_WAIT;
+    options.http.listen = first.is_none().then(|| http(arguments));
     Ok(options)
+}
+
+/// Where the first node answers HTTP.
+fn http(arguments: &Dev) -> SocketAddr {
+    let port = match arguments.listen.port() {
+        0 => 0,
+        port => port.checked_add(HTTP_PORT_OFFSET).unwrap_or(0),
+    };
+    let nearby = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    arguments.http.unwrap_or(nearby)
 }
 
 /// The address of the node numbered `n`: each has the port after the last one's, or a free one.
@@ -118,6 +133,7 @@ struct Hello {
     policies: PathBuf,
     policy: String,
     replicas: u8,
+    http: Option<SocketAddr>,
 }
 
 #[expect(
@@ -154,6 +170,11 @@ impl Hello {
             format!("{ctl} status"),
             format!("{ctl} load --policy {policy} --keys 1000 --concurrency 64 --duration 5s"),
         ];
+        if let Some(http) = self.http {
+            lines.push(format!(
+                "curl -i 'http://{http}/v1/check/{policy}?key=user-42'"
+            ));
+        }
         let changed = if several {
             lines.push(format!("{ctl} ring"));
             lines.push(format!("{ctl} owner user-42"));
@@ -214,6 +235,7 @@ mod tests {
             policies: "/p".into(),
             policy: "api".into(),
             replicas,
+            http: Some(SocketAddr::from(([127, 0, 0, 1], 7480))),
         };
         let one = hello(1, 1).text("ctl");
         assert!(!one.contains("ctl ring"), "{one}");
@@ -221,6 +243,7 @@ mod tests {
         let three = hello(3, 1).text("ctl");
         for said in [
             "A cluster of 3 nodes",
+            "curl -i 'http://127.0.0.1:7480/v1/check/api?key=user-42'",
             "RATELIMIT_ENDPOINT=127.0.0.1:7400,127.0.0.1:7401,127.0.0.1:7402 ",
             "\n  ctl ring\n",
             "ctl node drain --node 127.0.0.1:7402",

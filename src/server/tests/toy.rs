@@ -19,10 +19,10 @@ use crate::types::Slot;
 
 /// What is kept: numbers of commits, or that the storage failed.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Written {
-    pub(super) committed: u64,
+pub(in crate::server) struct Written {
+    pub(in crate::server) committed: u64,
     pub(super) synced: u64,
-    pub(super) failed: bool,
+    pub(in crate::server) failed: bool,
 }
 
 /// Policies: `late` is decided when the gate named like the key is open, `free` and `deny` need no
@@ -30,7 +30,7 @@ pub(super) struct Written {
 /// that requests bring along are refused with many words.
 #[derive(Debug)]
 pub(crate) struct Toy {
-    pub(super) kept: watch::Sender<Written>,
+    pub(in crate::server) kept: watch::Sender<Written>,
     /// Numbers of slots, as long as the answer's key, of which everything is lost.
     pub(super) lost: Mutex<BTreeSet<u16>>,
     /// Number of checks in each batch.
@@ -77,19 +77,29 @@ pub(super) fn decision(allowed: bool, limit: u64) -> WireDecision {
 }
 
 impl Toy {
-    pub(super) fn keep(&self, change: impl FnOnce(&mut Written)) {
+    pub(in crate::server) fn keep(&self, change: impl FnOnce(&mut Written)) {
         self.kept.send_modify(change);
     }
 
     /// Resolves when the last batch had `checks` checks.
-    pub(super) async fn decided(&self, checks: usize) {
+    pub(in crate::server) async fn decided(&self, checks: usize) {
         while self.batches.lock().last() != Some(&checks) {
             tokio::task::yield_now().await;
         }
     }
 
+    /// The commands until now.
+    pub(in crate::server) fn commands(&self) -> Vec<String> {
+        self.commands.lock().clone()
+    }
+
+    /// The sizes of all batches until now.
+    pub(in crate::server) fn batches(&self) -> Vec<usize> {
+        self.batches.lock().clone()
+    }
+
     /// Opens the gate that tasks of this name wait for.
-    pub(super) fn open(&self, gate: &str) {
+    pub(in crate::server) fn open(&self, gate: &str) {
         self.open_gates
             .send_modify(|open| open.extend([gate.to_owned()]));
     }

@@ -1,0 +1,27 @@
+//! HTTP: checks, looks at keys, health and metrics, over HTTP/1.1 and HTTP/2 (h2c) on one listener.
+//!
+//! Nothing is decided, cached or counted here: a request is read ([`query`], [`body`], [`origin`]),
+//! asked at the [`super::Desk`], and its answer told ([`answer`], [`problem`]). [`routes`] says what
+//! there is, [`openapi`] tells it to others, and [`connection`] serves one connection within
+//! [`bounds`]. TLS is left to the proxy in front, as is whom to let in for checks.
+
+mod answer;
+mod bearer;
+mod body;
+mod bounds;
+mod checks;
+mod connection;
+mod edge;
+mod health;
+mod keys;
+mod metrics;
+mod openapi;
+mod origin;
+mod problem;
+mod query;
+mod routes;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use edge::{Http, HttpSettings};
+pub(crate) use metrics::{Figures, NodeFigures, PolicyFigures};

@@ -1,0 +1,81 @@
+//! The document of `/openapi.json`. A test holds it against what is really answered.
+
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse as _, Response};
+use http::header::CONTENT_TYPE;
+use serde_json::{Value, json};
+
+use super::answer::Telling;
+use super::problem::{Failure, PROBLEM_JSON, Problem};
+use super::routes::{At, OPENAPI};
+use crate::server::Service;
+
+/// The part that does not depend on settings or tables.
+const TEMPLATE: &str = include_str!("openapi.json");
+
+/// `GET /openapi.json`.
+pub(super) async fn document<S: Service>(
+    State(edge): At<S>,
+    request: Request,
+) -> Result<Response, Failure> {
+    OPENAPI.admit(request.method())?;
+    let document = build(edge.rules.telling);
+    let document = document.ok_or_else(|| Problem::Internal.because("the document is broken"))?;
+    Ok(([(CONTENT_TYPE, "application/json")], document.to_string()).into_response())
+}
+
+/// The template with the problems, the version, and the status that denials have here.
+pub(super) fn build(telling: Telling) -> Option<Value> {
+    let text = TEMPLATE.replace(
+        "\"429\":",
+        &format!("\"{}\":", telling.deny_status.as_u16()),
+    );
+    let mut document: Value = serde_json::from_str(&text).ok()?;
+    let problems = Problem::ALL.map(|problem| {
+        let about = problem.about();
+        let status = if problem == Problem::Denied {
+            telling.deny_status
+        } else {
+            about.status
+        };
+        let told = json!({
+            "title": about.title,
+            "status": status.as_u16(),
+            "type": problem.kind(),
+        });
+        (about.code.to_owned(), told)
+    });
+    let top = document.as_object_mut()?;
+    top.insert(
+        "x-problems".to_owned(),
+        Value::Object(problems.into_iter().collect()),
+    );
+    top.get_mut("info")?["version"] = json!(env!("CARGO_PKG_VERSION"));
+    let paths = top.get_mut("paths")?.as_object_mut()?;
+    for path in paths.values_mut() {
+        for operation in path.as_object_mut()?.values_mut() {
+            fill_in(operation);
+        }
+    }
+    Some(document)
+}
+
+/// Gives each response that is only named, by the codes of its problems, its content.
+fn fill_in(operation: &mut Value) {
+    let Some(responses) = operation
+        .get_mut("responses")
+        .and_then(Value::as_object_mut)
+    else {
+        return;
+    };
+    for response in responses.values_mut() {
+        let Some(codes) = response.get("x-codes").cloned() else {
+            continue;
+        };
+        *response = json!({
+            "description": format!("Refused: {codes}"),
+            "x-codes": codes,
+            "content": {PROBLEM_JSON: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+        });
+    }
+}
