@@ -8,6 +8,7 @@ use crate::commands::{
 };
 use crate::nodes::Nodes;
 use crate::outcome::EXIT_CODES;
+use crate::pages::{Completions, Man};
 
 /// Asks and administers the nodes of a rate limiter, and works on their files.
 #[derive(Debug, Parser)]
@@ -86,4 +87,8 @@ pub(crate) enum Command {
     Config(config::Args),
     /// Make the cluster's certificate authority and certificates
     Certs(certs::Args),
+    /// Print the completions of a shell
+    Completions(Completions),
+    /// Write a man page for each command
+    Man(Man),
 }

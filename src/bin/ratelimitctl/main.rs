@@ -11,6 +11,7 @@ mod fit;
 mod nodes;
 mod outcome;
 mod output;
+mod pages;
 mod refusal;
 mod watch;
 

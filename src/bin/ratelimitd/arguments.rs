@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use distributed_rate_limiter::telemetry::LogFormat;
 
+use crate::pages::{Completions, Man};
+
 /// A node of the distributed rate limiter.
 #[derive(Debug, Parser)]
 #[command(name = "ratelimitd", version, max_term_width = 100)]
@@ -22,6 +24,10 @@ pub(crate) enum Command {
     /// Try it out: certificates, policies and counts in a temporary directory
     #[command(after_help = DEV_HELP)]
     Dev(Dev),
+    /// Print the completions of a shell
+    Completions(Completions),
+    /// Write a man page for each command
+    Man(Man),
 }
 
 const SERVE_HELP: &str = "\

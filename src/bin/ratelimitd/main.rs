@@ -3,12 +3,15 @@
 mod arguments;
 mod certificates;
 mod dev;
+#[path = "../ratelimitctl/pages.rs"]
+mod pages;
 mod serve;
 mod signals;
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
+use anyhow::Context as _;
+use clap::{CommandFactory as _, Parser as _};
 
 use arguments::{Arguments, Command};
 
@@ -17,6 +20,12 @@ fn main() -> ExitCode {
     let ended = match arguments.command {
         Command::Serve(arguments) => serve::run(&arguments),
         Command::Dev(arguments) => dev::run(&arguments),
+        Command::Completions(arguments) => arguments
+            .write(Arguments::command())
+            .context("cannot write to stdout"),
+        Command::Man(arguments) => arguments
+            .write(Arguments::command())
+            .with_context(|| format!("cannot write to {}", arguments.dir().display())),
     };
     match ended {
         Ok(()) => ExitCode::SUCCESS,

@@ -15,6 +15,7 @@ use super::body::Bodies;
 use super::bounds::HttpBounds;
 use super::metrics::{Counts, Figures};
 use super::origin::Origin;
+use super::page::Watchers;
 use super::problem::{Failure, Problem};
 use super::query::{Parameters, number};
 use super::{connection, routes};
@@ -60,6 +61,7 @@ pub(super) struct Rules {
     pub(super) bearer: Bearer,
     pub(super) counts: Counts,
     pub(super) bodies: Bodies,
+    pub(super) watchers: Watchers,
     pub(super) figures: Arc<dyn Figures>,
     origin: Origin,
     timeout: Duration,
@@ -136,6 +138,7 @@ impl Http {
                 bearer: Bearer::new(settings.token.as_ref()),
                 counts: Counts::default(),
                 bodies: Bodies::default(),
+                watchers: Watchers::default(),
                 figures,
                 origin,
                 timeout: settings.timeout.min(bounds.timeout_max),

@@ -17,6 +17,7 @@ mod keys;
 mod metrics;
 mod openapi;
 mod origin;
+mod page;
 mod problem;
 mod query;
 mod routes;

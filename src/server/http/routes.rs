@@ -9,7 +9,7 @@ use http::{Method, StatusCode};
 
 use super::edge::Edge;
 use super::problem::{Failure, Problem};
-use super::{checks, health, keys, metrics, openapi};
+use super::{checks, health, keys, metrics, openapi, page};
 use crate::server::Service;
 
 /// A path, and the methods that it knows.
@@ -49,9 +49,20 @@ pub(super) const OPENAPI: Known = Known {
     methods: "GET, HEAD",
 };
 
+pub(super) const PAGE: Known = Known {
+    path: "/",
+    methods: "GET, HEAD",
+};
+pub(super) const EVENTS: Known = Known {
+    path: "/v1/events",
+    methods: "GET, HEAD",
+};
+
 /// All of this edge.
 #[cfg(test)]
-pub(super) const ALL: [Known; 7] = [CHECK_ONE, CHECK_MANY, KEY, HEALTH, READY, METRICS, OPENAPI];
+pub(super) const ALL: [Known; 9] = [
+    CHECK_ONE, CHECK_MANY, KEY, HEALTH, READY, METRICS, OPENAPI, PAGE, EVENTS,
+];
 
 /// Everything that one listener answers.
 pub(super) fn router<S: Service>(edge: Edge<S>) -> Router {
@@ -63,6 +74,8 @@ pub(super) fn router<S: Service>(edge: Edge<S>) -> Router {
         .route(READY.path, any(health::ready::<S>))
         .route(METRICS.path, any(metrics::metrics::<S>))
         .route(OPENAPI.path, any(openapi::document::<S>))
+        .route(PAGE.path, any(page::page))
+        .route(EVENTS.path, any(page::events::<S>))
         .with_state(edge);
     // Other protocols over HTTP are merged into it here; they ask at `edge.desk`. What nobody knows
     // is answered by this edge.

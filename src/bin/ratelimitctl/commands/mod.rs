@@ -19,9 +19,11 @@ pub(crate) mod status;
 pub(crate) mod top;
 pub(crate) mod wal;
 
+use clap::CommandFactory as _;
+
 use crate::cli::{Cli, Command};
 use crate::outcome::{Exit, Failure};
-use crate::output::Output;
+use crate::output::{Output, StdoutError};
 
 /// Runs the command that was asked for.
 pub(crate) fn run(cli: Cli, output: Output) -> Result<Exit, Failure> {
@@ -45,5 +47,16 @@ pub(crate) fn run(cli: Cli, output: Output) -> Result<Exit, Failure> {
         Command::Wal(args) => wal::run(&args, output),
         Command::Config(args) => config::run(&args, output),
         Command::Certs(args) => certs::run(&args, output),
+        Command::Completions(args) => {
+            args.write(Cli::command()).map_err(StdoutError)?;
+            Ok(Exit::Ok)
+        }
+        Command::Man(args) => match args.write(Cli::command()) {
+            Ok(()) => Ok(Exit::Ok),
+            Err(error) => {
+                let what = format!("cannot write to {}", args.dir().display());
+                Err(Failure::usage(anyhow::Error::new(error).context(what)))
+            }
+        },
     }
 }

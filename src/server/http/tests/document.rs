@@ -148,6 +148,9 @@ async fn what_is_answered_is_in_the_document() {
         ("/readyz", "GET /readyz", &[]),
         ("/metrics", "GET /metrics", &[]),
         ("/openapi.json", "GET /openapi.json", &[]),
+        ("/", "GET /", &[]),
+        ("/", "HEAD /", &[]),
+        ("/v1/events", "HEAD /v1/events", &[]),
     ] {
         let method = start.split(' ').next().unwrap();
         let reply = site.ask(&plain(start, headers)).await;

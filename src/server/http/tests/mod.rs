@@ -6,6 +6,7 @@ mod connections;
 mod document;
 mod metrics;
 mod node;
+mod page;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
