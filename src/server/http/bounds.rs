@@ -27,6 +27,8 @@ pub(crate) struct HttpBounds {
     pub(super) ping_interval: Duration,
     /// How long it may take to answer.
     pub(super) ping_timeout: Duration,
+    /// Most requests for metrics or readiness at once; the others wait. Each asks the control loop.
+    pub(super) looks_max: usize,
     /// Longest time that a request may ask to wait for.
     pub(super) timeout_max: Duration,
 }
@@ -43,6 +45,7 @@ impl Default for HttpBounds {
             streams_max: 256,
             ping_interval: Duration::from_secs(30),
             ping_timeout: Duration::from_secs(20),
+            looks_max: 2,
             timeout_max: Duration::from_secs(60),
         }
     }

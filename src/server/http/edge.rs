@@ -8,6 +8,7 @@ use axum::Router;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, StatusCode};
 use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
 
 use super::answer::Telling;
 use super::bearer::Bearer;
@@ -19,6 +20,7 @@ use super::page::Watchers;
 use super::problem::{Failure, Problem};
 use super::query::{Parameters, number};
 use super::{connection, routes};
+use crate::protocol::admin::{AdminRequest, AdminResponse, Ring, Status};
 use crate::server::{Desk, Protocol, Service, Stopping};
 use crate::types::{BearerToken, HeaderStyle, KeyFrom};
 
@@ -63,6 +65,7 @@ pub(super) struct Rules {
     pub(super) bodies: Bodies,
     pub(super) watchers: Watchers,
     pub(super) figures: Arc<dyn Figures>,
+    looks: Semaphore,
     origin: Origin,
     timeout: Duration,
 }
@@ -140,6 +143,7 @@ impl Http {
                 bodies: Bodies::default(),
                 watchers: Watchers::default(),
                 figures,
+                looks: Semaphore::new(bounds.looks_max),
                 origin,
                 timeout: settings.timeout.min(bounds.timeout_max),
             }),
@@ -196,5 +200,26 @@ impl Rules {
             return Err(Problem::BadRequest.because(detail));
         }
         Ok(asked)
+    }
+}
+
+impl<S: Service> Edge<S> {
+    /// How the node is, and the cluster as it sees it, as far as there is one. A few ask at once, and
+    /// the others wait for them: who asks again and again for metrics holds up nothing else.
+    pub(super) async fn look(&self) -> (Option<Box<Status>>, Ring) {
+        let _turn = self.rules.looks.acquire().await;
+        let status = self.desk.admin(&AdminRequest::Status).await;
+        let ring = self.desk.admin(&AdminRequest::Ring).await;
+        let status = if let AdminResponse::Status(status) = status {
+            Some(status)
+        } else {
+            None
+        };
+        let ring = if let AdminResponse::Ring(ring) = ring {
+            *ring
+        } else {
+            Ring::default()
+        };
+        (status, ring)
     }
 }

@@ -7,7 +7,7 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use super::edge::Edge;
 use super::problem::{Failure, Problem};
 use super::routes::{At, HEALTH, READY};
-use crate::protocol::admin::{AdminRequest, AdminResponse, Ring, Status};
+use crate::protocol::admin::{Ring, Status};
 use crate::server::Service;
 
 /// `GET /healthz`: 200 as long as there is an answer at all.
@@ -35,12 +35,9 @@ impl<S: Service> Edge<S> {
         if self.stopping.has_begun() {
             reasons.push("the node stops".to_owned());
         }
-        if let AdminResponse::Status(status) = self.desk.admin(&AdminRequest::Status).await {
-            reasons.extend(of_status(&status));
-        }
-        if let AdminResponse::Ring(ring) = self.desk.admin(&AdminRequest::Ring).await {
-            reasons.extend(of_ring(&ring));
-        }
+        let (status, ring) = self.look().await;
+        reasons.extend(status.iter().flat_map(|status| of_status(status)));
+        reasons.extend(of_ring(&ring));
         reasons
     }
 }

@@ -13,7 +13,6 @@ use http::header::CONTENT_TYPE;
 use super::edge::Edge;
 use super::problem::{Failure, Problem};
 use super::routes::{At, METRICS};
-use crate::protocol::admin::{AdminRequest, AdminResponse, Ring};
 use crate::server::Service;
 
 pub(super) use counts::Counts;
@@ -33,15 +32,8 @@ pub(super) async fn metrics<S: Service>(
 
 impl<S: Service> Edge<S> {
     async fn metrics(&self) -> Option<String> {
-        let AdminResponse::Status(status) = self.desk.admin(&AdminRequest::Status).await else {
-            return None;
-        };
-        // A limiter without a cluster has no ring.
-        let ring = if let AdminResponse::Ring(ring) = self.desk.admin(&AdminRequest::Ring).await {
-            *ring
-        } else {
-            Ring::default()
-        };
+        let (status, ring) = self.look().await;
+        let status = status?;
         let node = self.rules.figures.figures();
         let mut families = families::of_node(&status, &node);
         families.extend(families::of_cluster(&ring, &status));
