@@ -42,6 +42,7 @@ struct Worker {
 }
 
 /// What a worker is to serve.
+#[derive(Debug)]
 struct Work {
     server: NodeServer,
     endpoint: Endpoint,

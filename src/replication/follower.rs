@@ -11,7 +11,7 @@
 //! Whether a group may be applied is decided by the table (R1), under its lock. The follower keeps
 //! order, and says nothing is whole that is not.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use crate::types::{Epoch, NodeId, Position, SLOT_COUNT, Slot, SlotSet, SlotTime};
 

@@ -100,11 +100,10 @@ impl<S: Service> Desk<S> {
         match service.command(body, left, Via::Caller) {
             Carried::Now(body, None) => body,
             Carried::Now(body, Some(wait)) => match self.kept(Some(wait), left).await {
-                Ok(Kept::All) => body,
                 Ok(Kept::Some) if service.is_lost(wait) => {
                     ResponseBody::Failed(WireError::AnswerLost)
                 }
-                Ok(Kept::Some) => body,
+                Ok(Kept::All | Kept::Some) => body,
                 Err(error) => ResponseBody::Failed(error),
             },
             Carried::Later(task) | Carried::Open(task) => task.await,

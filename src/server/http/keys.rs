@@ -65,7 +65,8 @@ async fn reset<S: Service>(
         ResponseBody::Decisions(_)
         | ResponseBody::Refunded { .. }
         | ResponseBody::Reserved { .. }
-        | ResponseBody::Routes(_) => {
+        | ResponseBody::Routes(_)
+        | ResponseBody::ReplicaRoutes(_) => {
             Err(Problem::Internal.because("the node answered something else"))
         }
     }

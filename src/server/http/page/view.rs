@@ -226,7 +226,8 @@ mod tests {
     /// Names that the page's script reads of an object that it calls so.
     fn read_of(object: &str) -> Vec<String> {
         let html = super::super::HTML;
-        let pieces = html.split(&format!("{object}.")).skip(1);
+        let start = format!("{object}.");
+        let pieces = html.split(&start).skip(1);
         let word = |piece: &str| -> String {
             let end = piece.find(|it: char| !it.is_ascii_lowercase() && it != '_');
             piece[..end.unwrap_or(piece.len())].to_owned()
