@@ -242,6 +242,12 @@ impl Node {
         Ok(node)
     }
 
+    /// Where the tests of edges ask.
+    #[cfg(test)]
+    pub(crate) fn desk(&self) -> crate::server::Desk<impl crate::server::Service + use<>> {
+        crate::server::Desk::new(Arc::clone(&self.server))
+    }
+
     /// Serves on one more socket, by a thread and runtime of its own.
     fn add_worker(
         &mut self,
