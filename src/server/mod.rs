@@ -23,6 +23,7 @@ mod connection;
 mod deferred;
 mod desk;
 mod encode;
+mod grpc;
 mod hello;
 mod parked;
 mod peer_door;
@@ -41,6 +42,7 @@ pub(crate) use bounds::Bounds;
 #[cfg(test)]
 pub(crate) use connection::serve_requests;
 pub(crate) use desk::Desk;
+pub(crate) use grpc::{GrpcSetup, routes as grpc_routes};
 pub(crate) use peer_door::{PeerDoor, Stranger, Visit, Visited, Visitor};
 pub(crate) use quic::{Server, Stopping};
 pub(crate) use service::{
