@@ -160,7 +160,7 @@ fn template(
         }
     };
     let keys = entries.iter().map(|entry| entry.key.as_str());
-    if let Some(lacking) = template.lacking(keys.clone()) {
+    if let Some(lacking) = template.lacking(&keys) {
         let message = format!("`match` has no entry `{}`", shortened(&lacking));
         let span = reader.part(&text.span, &lacking);
         reader.error(&span, message, did_you_mean(&lacking, keys).as_deref());

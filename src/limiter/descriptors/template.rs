@@ -92,7 +92,7 @@ impl KeyTemplate {
 
     /// The first value that it asks for and a descriptor of entries with these keys does not have;
     /// as it is written in braces.
-    pub fn lacking<'k>(&self, keys: impl Iterator<Item = &'k str> + Clone) -> Option<String> {
+    pub fn lacking<'k>(&self, keys: &(impl Iterator<Item = &'k str> + Clone)) -> Option<String> {
         self.pieces.iter().find_map(|piece| match piece {
             Piece::Text(_) => None,
             Piece::Value { key, nth } => {

@@ -90,7 +90,7 @@ fn keys_are_made_of_values() {
 fn a_template_tells_what_it_lacks() {
     let lacking = |text: &str| {
         let template = KeyTemplate::parse(text).unwrap();
-        template.lacking(["a", "b", "a"].into_iter())
+        template.lacking(&["a", "b", "a"].into_iter())
     };
     assert_eq!(lacking("{a}{a#2}{b}x"), None);
     assert_eq!(lacking("{a}{b#2}{c}"), Some("b#2".to_owned()));

@@ -4,9 +4,9 @@
 //! is told. What is served is a router, so that it can stand on one listener with HTTP.
 //!
 //! - [`routes`]: the router, and what it needs.
-//! - [`envoy`]: `envoy.service.ratelimit.v3`.
+//! - [`envoy`][]: `envoy.service.ratelimit.v3`.
 //! - [`gubernator`]: `pb.gubernator.V1`, and `/v1/GetRateLimits` as its gateway has it.
-//! - [`health`]: `grpc.health.v1`.
+//! - [`health`][]: `grpc.health.v1`.
 //! - [`ask`]: checks that own what they ask, and giving back.
 //! - [`all`]: several checks of which all count or none does.
 //! - [`deadline`]: how long the caller waits.

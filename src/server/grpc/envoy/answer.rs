@@ -85,7 +85,7 @@ pub(super) fn counted<S: Service>(desk: &Desk<S>, part: &Part, answer: &Decided)
 
 /// Of a cost that is above a limit there is no decision: the smallest limit is the one.
 fn told_limit(name: &str, limits: &Limits, decision: Option<&WireDecision>) -> ToldLimit {
-    let permits = decision.map_or(limits.least_permits(), |decision| decision.limit);
+    let permits = decision.map_or_else(|| limits.least_permits(), |decision| decision.limit);
     let deciding = limits
         .as_slice()
         .iter()

@@ -43,7 +43,7 @@ pub(super) fn plan(
         .map(|entry| (entry.key.as_str(), entry.value.as_str()))
         .collect();
     let (policy, key) = if let Some(limit) = &descriptor.limit {
-        let Some(limit) = carried(limit)? else {
+        let Some(limit) = carried(*limit)? else {
             return Ok(Planned::Blocked);
         };
         let texts = entries.iter().flat_map(|(key, value)| [*key, *value]);
@@ -73,7 +73,7 @@ pub(super) fn plan(
 }
 
 /// The policy of a limit that a descriptor brings along; `None` if it lets nothing pass.
-fn carried(limit: &RateLimitOverride) -> Result<Option<Policy>, Status> {
+fn carried(limit: RateLimitOverride) -> Result<Option<Policy>, Status> {
     let window_ms = match RateLimitUnit::try_from(limit.unit) {
         Ok(RateLimitUnit::Second) => SECOND_MS,
         Ok(RateLimitUnit::Minute) => 60 * SECOND_MS,
