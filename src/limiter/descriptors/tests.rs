@@ -133,7 +133,8 @@ proptest! {
                 fits
             });
         }
-        let expected = level.into_iter().filter(|(_, rest)| rest.is_empty()).map(|(n, _)| n).last();
+        let ends = level.into_iter().filter(|(_, rest)| rest.is_empty());
+        let expected = ends.map(|(n, _)| n).next_back();
         let found = domain.find(&descriptor).map(|rule| match &rule.then {
             Then::Limit { policy, .. } => policy.parse().unwrap(),
             Then::Unlimited | Then::Blocked => usize::MAX,

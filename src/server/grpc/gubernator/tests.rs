@@ -151,6 +151,12 @@ async fn items_that_cannot_be_answered_say_why_and_do_not_stop_the_others() {
     for (answer, (request, expected)) in answers.iter().zip(&cases) {
         assert_eq!(short(answer), *expected, "{request:?}");
     }
+}
+
+#[tokio::test]
+async fn what_is_not_carried_over_is_said_in_the_item() {
+    let bed = Bed::start(ON).await;
+    let base = || request("k", 1, 0);
     for (request, part) in [
         (request("k", 1, 2), "GLOBAL is not supported"),
         (request("k", 1, 16), "MULTI_REGION is not supported"),
@@ -173,6 +179,11 @@ async fn items_that_cannot_be_answered_say_why_and_do_not_stop_the_others() {
         let answers = ask(&bed, vec![request]).await.unwrap();
         assert!(answers[0].error.contains(part), "{}", answers[0].error);
     }
+}
+
+#[tokio::test]
+async fn a_thousand_items_are_answered_and_no_more() {
+    let bed = Bed::start(ON).await;
     let many = |count: usize| (0..count).map(|_| request("many", 1, 0)).collect();
     let refused = ask(&bed, many(1001)).await.unwrap_err();
     assert_eq!(refused.code(), Code::OutOfRange);

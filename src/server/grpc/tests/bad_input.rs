@@ -99,3 +99,23 @@ async fn unknown_domains_and_descriptors_pass() {
         }
     }
 }
+
+#[tokio::test]
+async fn rules_change_with_the_policy_set_and_a_rule_keeps_its_counts() {
+    let bed = Bed::start(LIMITS).await;
+    let one = || vec![descriptor("1".to_owned())];
+    let left = async |expected: Option<u32>| {
+        let answer = ask(&bed, "edge", one()).await.unwrap();
+        let status = &answer.statuses[0];
+        let left = status
+            .current_limit
+            .as_ref()
+            .map(|_| status.limit_remaining);
+        assert_eq!(left, expected);
+    };
+    left(Some(599)).await;
+    bed.set("[policy.all]\nlimit = \"600/hour\"");
+    left(None).await;
+    bed.set(LIMITS);
+    left(Some(598)).await;
+}

@@ -23,7 +23,7 @@ const WALL_MS: u64 = 1_700_000_000_000;
 
 /// A node with this `limits.toml`, and its router behind a port.
 pub(super) struct Bed {
-    _node: Server,
+    node: Server,
     pub(super) router: Router,
     pub(super) ready: watch::Sender<bool>,
     address: SocketAddr,
@@ -50,12 +50,18 @@ impl Bed {
         let address = listener.local_addr().unwrap();
         let running = tokio::spawn(serve(listener, router.clone()));
         Self {
-            _node: node,
+            node,
             router,
             ready,
             address,
             running,
         }
+    }
+
+    /// Puts another `limits.toml` in force.
+    fn set(&self, limits: &str) {
+        let set = PolicyFile::parse("limits.toml", limits).unwrap().value;
+        self.node.node().set_policies(&set).unwrap();
     }
 
     pub(super) fn channel(&self) -> Channel {

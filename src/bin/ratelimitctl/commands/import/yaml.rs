@@ -34,11 +34,12 @@ impl<'y> Node<'y> {
     /// The text of a scalar; `None` of what is none, or null.
     pub(super) fn text(self) -> Option<String> {
         match &self.yaml.data {
-            YamlData::Value(Scalar::String(text)) => Some(text.to_string()),
+            YamlData::Value(Scalar::String(text)) | YamlData::Representation(text, ..) => {
+                Some(text.to_string())
+            }
             YamlData::Value(scalar) if *scalar != Scalar::Null => {
                 Some(self.written().unwrap_or_else(|| plain(scalar)))
             }
-            YamlData::Representation(text, _, _) => Some(text.to_string()),
             YamlData::Tagged(_, inner) => Node {
                 yaml: inner,
                 ..self
