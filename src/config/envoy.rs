@@ -20,7 +20,7 @@
 //! | `policy` | the policy that counts it | one of these three |
 //! | `unlimited` | `true`: it always passes | |
 //! | `blocked` | `true`: it never passes | |
-//! | `key` | the key that is counted: `"{remote_address}"`, `"{path}|{user#2}"`; see [`crate::limiter::descriptors`] | all values |
+//! | `key` | the key that is counted: `"{remote_address}"`, `"{path}@{user#2}"`; see [`crate::limiter::descriptors`] | all values |
 
 use std::collections::BTreeSet;
 

@@ -3,7 +3,7 @@
 //! An edge as all are: it reads its protocol, asks at the [`Desk`](super::Desk), and writes what it
 //! is told. What is served is a router, so that it can stand on one listener with HTTP.
 //!
-//! - [`routes`]: the router, and what it needs.
+//! - [`mod@routes`]: the router, and what it needs.
 //! - [`envoy`][]: `envoy.service.ratelimit.v3`.
 //! - [`gubernator`]: `pb.gubernator.V1`, and `/v1/GetRateLimits` as its gateway has it.
 //! - [`health`][]: `grpc.health.v1`.
