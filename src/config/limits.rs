@@ -10,6 +10,7 @@
 //! | `durability` | `"none"`, `"process"` or `"fsync"`: what a granted permit survives | `"process"` |
 //! | `shadow` | count and report, but never deny | `false` |
 //! | `[policy.NAME.override]` | `"KEY" = "5000/min"`, or an array: limits of that key instead | |
+//! | `[[envoy]]` | a domain of Envoy, and which policies its descriptors are held to: see [`super::envoy`] | |
 //!
 //! An override's key that ends with `*` stands for all keys that begin so: `"ip:10.*"`. The whole
 //! key beats the longest prefix beats the policy's own limits. A plain star at the end is written
@@ -19,6 +20,7 @@ use toml::Spanned;
 use toml::de::{DeString, DeValue};
 
 use super::diagnostic::{Checked, ConfigError};
+use super::envoy::descriptor_rules;
 use super::keys::Keys;
 use super::reader::{Found, Reader, Table, read};
 use super::redundant::redundant;
@@ -33,7 +35,7 @@ use crate::limiter::policy::{
 const MAX_POLICIES_MAX: u64 = 65_536;
 
 /// The keys at the top of the file.
-pub(super) const TOP_KEYS: &[&str] = &["max_policies", "allow_request_limits", "policy"];
+pub(super) const TOP_KEYS: &[&str] = &["max_policies", "allow_request_limits", "policy", "envoy"];
 const POLICY_KEYS: &[&str] = &[
     "limit",
     "limits",
@@ -57,9 +59,17 @@ fn policy_set(reader: &mut Reader<'_>, top: &Table<'_>) -> PolicySet {
     if let Some(allow) = reader.flag(top, "allow_request_limits") {
         set.allow_request_limits = allow;
     }
-    let Some(policies) = reader.table(top, "policy") else {
-        return set;
-    };
+    let policies = reader.table(top, "policy");
+    if let Some(policies) = &policies {
+        named_policies(reader, policies, &mut set);
+    }
+    let names = policies.iter().flat_map(Table::entries);
+    let names: Vec<&str> = names.map(|(name, _)| name.get_ref().as_ref()).collect();
+    set.descriptors = descriptor_rules(reader, top, &names);
+    set
+}
+
+fn named_policies(reader: &mut Reader<'_>, policies: &Table<'_>, set: &mut PolicySet) {
     for (count, (name, found)) in policies.entries().into_iter().enumerate() {
         if count == set.max_policies {
             let max = set.max_policies;
@@ -74,13 +84,12 @@ fn policy_set(reader: &mut Reader<'_>, top: &Table<'_>) -> PolicySet {
             );
         }
         policy_name(reader, name);
-        if let Some(table) = reader.as_table(&policies, &found)
+        if let Some(table) = reader.as_table(policies, &found)
             && let Some(policy) = policy(reader, &table)
         {
             set.policies.insert(name.get_ref().to_string(), policy);
         }
     }
-    set
 }
 
 fn policy_name(reader: &mut Reader<'_>, name: &Spanned<DeString<'_>>) {
@@ -269,7 +278,7 @@ fn bad_limit(reader: &mut Reader<'_>, text: &Found<'_, &str>, error: &LimitError
 }
 
 /// The beginning of a text, for messages.
-fn shortened(text: &str) -> String {
+pub(super) fn shortened(text: &str) -> String {
     const CHARS_MAX: usize = 40;
     match text.char_indices().nth(CHARS_MAX) {
         Some((at, _)) => format!("{}…", &text[..at]),

@@ -47,6 +47,7 @@ fn a_file_says_what_each_policy_does() {
         .into(),
         max_policies: 7,
         allow_request_limits: true,
+        ..PolicySet::default()
     };
     assert_eq!(checked.value, expected);
     // Ten a second for the partners below 10., and nine a minute: the former never binds.
@@ -286,7 +287,7 @@ proptest! {
         max_policies in 4_usize..1000,
         allow_request_limits: bool,
     ) {
-        let set = PolicySet { policies, max_policies, allow_request_limits };
+        let set = PolicySet { policies, max_policies, allow_request_limits, ..PolicySet::default() };
         let text = render_policies(&set);
         prop_assert_eq!(parse(&text).expect(&text).value, set);
     }

@@ -6,6 +6,7 @@
 
 mod cluster;
 mod diagnostic;
+mod envoy;
 mod http;
 mod keys;
 mod limits;

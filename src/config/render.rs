@@ -3,6 +3,7 @@
 use std::fmt::{self, Write};
 
 use super::keys::Keys;
+use crate::limiter::descriptors::{DescriptorRule, DomainRules, EntryMatch, Then, ValueMatch};
 use crate::limiter::policy::{Limits, Policy, PolicySet};
 
 /// The set as a `limits.toml` that reads as the same set, every key shown.
@@ -20,6 +21,9 @@ fn write_set(out: &mut String, set: &PolicySet) -> fmt::Result {
     writeln!(out, "allow_request_limits = {}", set.allow_request_limits)?;
     for (name, policy) in &set.policies {
         write_policy(out, name, policy)?;
+    }
+    for (domain, rules) in set.descriptors.domains() {
+        write_domain(out, domain, rules)?;
     }
     Ok(())
 }
@@ -57,6 +61,43 @@ fn write_policy(out: &mut String, name: &str, policy: &Policy) -> fmt::Result {
         )?;
     }
     Ok(())
+}
+
+fn write_domain(out: &mut String, domain: &str, rules: &DomainRules) -> fmt::Result {
+    writeln!(out, "\n[[envoy]]")?;
+    writeln!(out, "domain = {}", quoted(domain))?;
+    writeln!(out, "headers = \"{}\"", rules.headers().as_str())?;
+    for rule in rules.rules() {
+        write_rule(out, rule)?;
+    }
+    Ok(())
+}
+
+fn write_rule(out: &mut String, rule: &DescriptorRule) -> fmt::Result {
+    let entries: Vec<_> = rule.entries.iter().map(entry_value).collect();
+    writeln!(out, "\n[[envoy.rule]]")?;
+    writeln!(out, "match = [{}]", entries.join(", "))?;
+    match &rule.then {
+        Then::Limit { policy, key } => {
+            writeln!(out, "policy = {}", quoted(policy))?;
+            match key {
+                Some(key) => writeln!(out, "key = {}", quoted(key.as_str())),
+                None => Ok(()),
+            }
+        }
+        Then::Unlimited => writeln!(out, "unlimited = true"),
+        Then::Blocked => writeln!(out, "blocked = true"),
+    }
+}
+
+fn entry_value(entry: &EntryMatch) -> String {
+    let key = quoted(&entry.key);
+    let value = match &entry.value {
+        ValueMatch::Any => return format!("{{ key = {key} }}"),
+        ValueMatch::Exact(value) => Keys::Exact(value.clone()),
+        ValueMatch::Prefix(prefix) => Keys::Prefix(prefix.clone()),
+    };
+    format!("{{ key = {key}, value = {} }}", quoted(&value.to_text()))
 }
 
 fn limits_value(limits: &Limits) -> String {

@@ -11,6 +11,7 @@ mod bucket_lists;
 pub(crate) mod codec;
 #[cfg(feature = "server")]
 pub(crate) mod commit_record;
+pub mod descriptors;
 #[cfg(feature = "server")]
 pub(crate) mod installed;
 #[cfg(feature = "server")]

@@ -30,6 +30,7 @@ pub(super) fn listen(
         trusted_proxies: config.trusted_proxies,
         token: token(config)?,
         timeout: config.timeout,
+        wall_ms: super::clock::wall_now_ms,
     };
     let figures: Arc<dyn Figures> = Arc::clone(engine) as _;
     let protocol = Http::new(&settings, figures).map_err(|error| StartError::Http(error.into()))?;

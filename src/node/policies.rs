@@ -7,6 +7,7 @@ use std::sync::Arc;
 use parking_lot::RwLock;
 
 use super::tally::Tally;
+use crate::limiter::descriptors::DescriptorRules;
 use crate::limiter::policy::{Limit, Limits, Policy, PolicySet, is_policy_name};
 use crate::limiter::shape::{Shape, ShapeId, Shapes, TooManyShapes};
 use crate::protocol::error::WireError;
@@ -104,6 +105,7 @@ pub(crate) struct ActiveSet {
     by_name: BTreeMap<String, Arc<ActivePolicy>>,
     max_policies: usize,
     allow_request_limits: bool,
+    descriptors: Arc<DescriptorRules>,
 }
 
 /// The policies in force, replaced as a whole.
@@ -153,6 +155,7 @@ impl Policies {
             by_name,
             max_policies: set.max_policies,
             allow_request_limits: set.allow_request_limits,
+            descriptors: Arc::new(set.descriptors.clone()),
         });
         Ok(())
     }
@@ -209,6 +212,7 @@ impl Policies {
         by_name.insert(name.to_owned(), Arc::clone(&policy));
         *current = Arc::new(ActiveSet {
             by_name,
+            descriptors: Arc::clone(&current.descriptors),
             ..**current
         });
         Ok(policy)
@@ -233,6 +237,11 @@ impl ActiveSet {
     /// All policies, in order of name.
     pub(crate) fn all(&self) -> impl ExactSizeIterator<Item = &Arc<ActivePolicy>> {
         self.by_name.values()
+    }
+
+    /// Which policies Envoy's descriptors are held to.
+    pub(crate) const fn descriptors(&self) -> &Arc<DescriptorRules> {
+        &self.descriptors
     }
 
     /// Most policies at once.

@@ -243,6 +243,12 @@ impl Node {
         Ok(node)
     }
 
+    /// Where the tests of edges ask.
+    #[cfg(test)]
+    pub(crate) fn desk(&self) -> crate::server::Desk<impl crate::server::Service + use<>> {
+        crate::server::Desk::new(Arc::clone(&self.server))
+    }
+
     /// The address it listens on.
     pub const fn address(&self) -> SocketAddr {
         self.address

@@ -1,11 +1,13 @@
 //! The engine as the forwarding and the server see it: requests in, answers out.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::batch::OnCold;
 use super::cluster::{self, Cluster};
 use super::engine::{Counts, Engine, Mode};
 use super::forward::Local;
+use crate::limiter::descriptors::DescriptorRules;
 use crate::limiter::policy::{Limits, OnFailure};
 use crate::limiter::table::{Asked, Change, ChangeError, Outcome, Reserve};
 use crate::membership::cluster_settings::NotReplicas;
@@ -73,6 +75,10 @@ impl Local for Engine {
     fn limits(&self, policy: &str, key: &str) -> Result<Limits, WireError> {
         let set = self.policies.current();
         Ok(set.named(policy)?.plan_for(key).limits.clone())
+    }
+
+    fn descriptors(&self) -> Arc<DescriptorRules> {
+        Arc::clone(self.policies.current().descriptors())
     }
 
     async fn admin(&self, request: &AdminRequest<'_>) -> AdminResponse {

@@ -40,7 +40,7 @@ pub(crate) enum RequestBody<'a> {
         /// Whose state.
         #[serde(borrow)]
         target: Target<'a>,
-        /// Slot time of the grant.
+        /// Slot time of the grant; [`u64::MAX`] if it is not known: then the oldest are given back.
         at_ms: u64,
         /// Permits to give back.
         cost: u64,

@@ -15,6 +15,7 @@ use super::quic::Server;
 use super::service::{
     Answer, Carried, Decided, Kept, Mode, Postponed, Service, Settled, Task, Via, Wait,
 };
+use crate::limiter::descriptors::DescriptorRules;
 use crate::limiter::policy::Limits;
 use crate::protocol::admin::{AdminRequest, AdminResponse};
 use crate::protocol::client::{Ask, RequestBody, ResponseBody};
@@ -123,6 +124,11 @@ impl<S: Service> Desk<S> {
     /// What a policy allows a key.
     pub(crate) fn limits(&self, policy: &str, key: &str) -> Result<Limits, WireError> {
         self.server.service().limits(policy, key)
+    }
+
+    /// Which policies Envoy's descriptors are held to.
+    pub(crate) fn descriptors(&self) -> Arc<DescriptorRules> {
+        self.server.service().descriptors()
     }
 
     /// Has what is decided elsewhere or later decided; until then nothing is granted.

@@ -26,6 +26,7 @@ mod connection;
 mod deferred;
 mod desk;
 mod encode;
+mod grpc;
 mod hello;
 mod http;
 mod parked;

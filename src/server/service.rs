@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::limiter::descriptors::DescriptorRules;
 use crate::limiter::policy::{Durability, Limits};
 use crate::protocol::admin::{AdminRequest, AdminResponse};
 use crate::protocol::client::{Ask, RequestBody, ResponseBody, WireDecision};
@@ -169,6 +170,9 @@ pub(crate) trait Service: Send + Sync + 'static {
 
     /// What the policy of this name allows a key.
     fn limits(&self, policy: &str, key: &str) -> Result<Limits, WireError>;
+
+    /// Which policies Envoy's descriptors are held to.
+    fn descriptors(&self) -> Arc<DescriptorRules>;
 
     /// Carries out an admin's request but `Client` (which it answers with `Malformed`).
     fn admin(&self, request: &AdminRequest<'_>) -> impl Future<Output = AdminResponse> + Send;

@@ -3,8 +3,8 @@
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::commands::{
-    certs, check, cluster, config, inspect, load, members, node, owner, policies, policy, replay,
-    reset, ring, slot, status, top, wal,
+    certs, check, cluster, config, import, inspect, load, members, node, owner, policies, policy,
+    replay, reset, ring, slot, status, top, wal,
 };
 use crate::nodes::Nodes;
 use crate::outcome::EXIT_CODES;
@@ -85,6 +85,8 @@ pub(crate) enum Command {
     Wal(wal::Args),
     /// Tell whether a configuration file is in order
     Config(config::Args),
+    /// Turn the limits of another rate limiter into a limits.toml
+    Import(import::Args),
     /// Make the cluster's certificate authority and certificates
     Certs(certs::Args),
     /// Print the completions of a shell

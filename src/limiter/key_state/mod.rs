@@ -243,8 +243,13 @@ impl KeyState {
     }
 
     /// Gives back at most `grant.cost` permits from the buckets of the grant, where they still
-    /// count; returns the most that was given back under any limit.
+    /// count; returns the most that was given back under any limit. A grant of unknown time, that of
+    /// [`SlotTime::MAX`], is given back from the oldest buckets on: if it still counts, what stays
+    /// counted leaves no earlier than what was really granted.
     pub fn refund(&mut self, limits: &Limits, grant: Grant, now: SlotTime) -> u64 {
+        if grant.at == SlotTime::MAX {
+            return self.give_back(limits, grant.cost, now);
+        }
         let mut given_back = 0;
         for (n, &limit) in limits.as_slice().iter().enumerate() {
             let start = window::bucket_of(limit, grant.at);
@@ -253,6 +258,23 @@ impl KeyState {
             }
         }
         given_back
+    }
+
+    fn give_back(&mut self, limits: &Limits, permits: u64, now: SlotTime) -> u64 {
+        let mut most = 0;
+        for (n, &limit) in limits.as_slice().iter().enumerate() {
+            let mut left = permits;
+            let counting = self.buckets_since(n, window::oldest_counting(limit, now));
+            let starts: Vec<SlotTime> = counting.map(|bucket| bucket.start).collect();
+            for start in starts {
+                if left == 0 {
+                    break;
+                }
+                left = left.saturating_sub(self.lists.subtract(n, start, left));
+            }
+            most = most.max(permits.saturating_sub(left));
+        }
+        most
     }
 
     /// Forgets all counts.

@@ -303,6 +303,70 @@ fn the_largest_limits_do_not_overflow() {
 }
 
 #[test]
+fn a_grant_of_unknown_time_is_given_back_from_the_oldest_bucket_on() {
+    let limits = Limits::new(vec![
+        Limit::new(10, 1000).unwrap(),
+        Limit::new(100, 6000).unwrap(),
+    ])
+    .unwrap();
+    let mut state = KeyState::new();
+    for (ms, cost) in [(0, 4), (500, 3), (2000, 2), (2100, 1)] {
+        state.check(&limits, cost, SlotTime::from_ms(ms)).unwrap();
+    }
+    let grant = |cost| Grant {
+        at: SlotTime::MAX,
+        cost,
+    };
+    let now = SlotTime::from_ms(2100);
+    assert_eq!(state.refund(&limits, grant(5), now), 5);
+    let permits = |n, state: &KeyState| -> Vec<u64> {
+        let first = window::oldest_counting(limits.as_slice()[n], now);
+        state
+            .buckets_since(n, first)
+            .map(|bucket| bucket.permits)
+            .collect()
+    };
+    // The short limit counts three, of which none are left; the long one counted ten.
+    assert_eq!(permits(0, &state), [] as [u64; 0]);
+    assert_eq!(permits(1, &state), [2, 2, 1]);
+    assert_eq!(state.refund(&limits, grant(u64::MAX), now), 5);
+    assert_eq!(state.refund(&limits, grant(1), now), 0);
+    assert!(state.is_empty());
+}
+
+proptest! {
+    /// What still counts and is given back without its time leaves no window above the limit.
+    #[test]
+    fn giving_back_what_still_counts_never_over_admits(limit in any_limits(), steps in steps()) {
+        let limits = Limits::from(limit.as_slice()[0]);
+        let window_ms = limit.as_slice()[0].window_ms();
+        let (mut state, mut log, mut now) = (KeyState::new(), Log::default(), SlotTime::ZERO);
+        for step in steps {
+            match step {
+                Step::Wait(ms) => now = now.plus_ms(ms),
+                Step::Check(cost) => {
+                    let Ok(verdict) = state.check(&limits, cost, now) else { continue };
+                    if verdict.granted && cost > 0 {
+                        log.grants.push(Grant { at: now, cost });
+                        let out = log.within(now.as_ms().checked_sub(window_ms), now.as_ms());
+                        prop_assert!(out <= limits.least_permits());
+                    }
+                }
+                Step::Refund(n) if !log.grants.is_empty() => {
+                    let n = n % log.grants.len();
+                    if now.ms_since(log.grants[n].at) < window_ms {
+                        let cost = log.grants.remove(n).cost;
+                        let given = state.refund(&limits, Grant { at: SlotTime::MAX, cost }, now);
+                        prop_assert_eq!(given, cost);
+                    }
+                }
+                Step::Refund(_) => {}
+            }
+        }
+    }
+}
+
+#[test]
 fn a_refund_counts_only_while_its_bucket_does() {
     let limits = Limits::from(Limit::new(10, 1000).unwrap());
     let mut state = KeyState::new();

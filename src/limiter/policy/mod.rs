@@ -8,6 +8,8 @@ use std::fmt;
 use std::num::NonZeroU64;
 use std::str::FromStr;
 
+use crate::limiter::descriptors::DescriptorRules;
+
 /// Most limits that one policy may hold.
 pub const LIMITS_MAX: usize = 4;
 
@@ -351,6 +353,8 @@ pub struct PolicySet {
     pub max_policies: usize,
     /// Whether a request may carry its own limit under a name of its own.
     pub allow_request_limits: bool,
+    /// Which policies Envoy's descriptors are held to.
+    pub descriptors: DescriptorRules,
 }
 
 impl Default for PolicySet {
@@ -359,6 +363,7 @@ impl Default for PolicySet {
             policies: BTreeMap::new(),
             max_policies: MAX_POLICIES_DEFAULT,
             allow_request_limits: false,
+            descriptors: DescriptorRules::default(),
         }
     }
 }

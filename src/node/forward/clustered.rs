@@ -9,6 +9,7 @@ use tokio::sync::Semaphore;
 
 use super::forwarder::Forwarder;
 use super::local::Local;
+use crate::limiter::descriptors::DescriptorRules;
 use crate::limiter::policy::Limits;
 use crate::protocol::admin::{AdminRequest, AdminResponse};
 use crate::protocol::client::{Ask, RequestBody, ResponseBody};
@@ -78,6 +79,10 @@ impl<L: Local> Service for Clustered<L> {
 
     fn limits(&self, policy: &str, key: &str) -> Result<Limits, WireError> {
         self.local.limits(policy, key)
+    }
+
+    fn descriptors(&self) -> Arc<DescriptorRules> {
+        self.local.descriptors()
     }
 
     async fn admin(&self, request: &AdminRequest<'_>) -> AdminResponse {

@@ -1,7 +1,9 @@
 //! The limiter of this node, as the forwarding sees it.
 
 use std::future::Future;
+use std::sync::Arc;
 
+use crate::limiter::descriptors::DescriptorRules;
 use crate::limiter::policy::Limits;
 use crate::protocol::admin::{AdminRequest, AdminResponse};
 use crate::protocol::client::{Ask, RequestBody, ResponseBody};
@@ -42,6 +44,9 @@ pub(crate) trait Local: Send + Sync + 'static {
 
     /// As [`crate::server::Service::limits`].
     fn limits(&self, policy: &str, key: &str) -> Result<Limits, WireError>;
+
+    /// As [`crate::server::Service::descriptors`].
+    fn descriptors(&self) -> Arc<DescriptorRules>;
 
     /// As [`crate::server::Service::admin`].
     fn admin(&self, request: &AdminRequest<'_>) -> impl Future<Output = AdminResponse> + Send;

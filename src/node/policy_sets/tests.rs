@@ -80,6 +80,7 @@ fn the_hash_is_of_what_a_set_means_and_not_of_how_it_is_written() {
         "policy.b.limit = \"60/min\"",
         "policy.a = { limit = \"60/min\", durability = \"none\" }",
         "max_policies = 5\npolicy.a.limit = \"60/min\"",
+        "policy.a.limit = \"60/min\"\n[[envoy]]\ndomain = \"edge\"",
     ] {
         assert_ne!(hash(other), plain, "{other}");
     }

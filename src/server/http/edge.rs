@@ -19,7 +19,8 @@ use super::origin::Origin;
 use super::page::Watchers;
 use super::problem::{Failure, Problem};
 use super::query::{Parameters, number};
-use super::{connection, routes};
+use super::{connection, readiness, routes};
+use crate::server::grpc::GrpcSetup;
 use crate::protocol::admin::{AdminRequest, AdminResponse, Ring, Status};
 use crate::server::{Desk, Protocol, Service, Stopping};
 use crate::types::{BearerToken, HeaderStyle, KeyFrom};
@@ -42,6 +43,8 @@ pub(crate) struct HttpSettings {
     pub(crate) token: Option<BearerToken>,
     /// How long a request waits that does not say.
     pub(crate) timeout: Duration,
+    /// Reads the wall clock, in milliseconds since 1970, for answers that tell times of day.
+    pub(crate) wall_ms: fn() -> u64,
 }
 
 /// Why the edge cannot run so.
@@ -68,6 +71,7 @@ pub(super) struct Rules {
     looks: Semaphore,
     origin: Origin,
     timeout: Duration,
+    wall_ms: fn() -> u64,
 }
 
 /// What a request is answered with: the rules, and where to ask. Cheap to clone.
@@ -146,6 +150,7 @@ impl Http {
                 looks: Semaphore::new(bounds.looks_max),
                 origin,
                 timeout: settings.timeout.min(bounds.timeout_max),
+                wall_ms: settings.wall_ms,
             }),
             router: OnceLock::new(),
         })
@@ -157,11 +162,16 @@ impl<S: Service> Protocol<S> for Http {
 
     async fn serve(self: Arc<Self>, stream: TcpStream, desk: Desk<S>, stopping: Stopping) {
         let router = self.router.get_or_init(|| {
-            routes::router(Edge {
+            let edge = Edge {
                 desk,
                 rules: Arc::clone(&self.rules),
                 stopping: stopping.clone(),
-            })
+            };
+            let setup = GrpcSetup {
+                ready: readiness::told(edge.clone()),
+                wall_ms: self.rules.wall_ms,
+            };
+            routes::router(edge, setup)
         });
         connection::serve(stream, router.clone(), &self.rules, stopping).await;
     }

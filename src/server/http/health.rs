@@ -30,7 +30,8 @@ pub(super) async fn ready<S: Service>(
 }
 
 impl<S: Service> Edge<S> {
-    async fn unready(&self) -> Vec<String> {
+    /// Why the node should not be asked now; nothing if it should.
+    pub(super) async fn unready(&self) -> Vec<String> {
         let mut reasons = Vec::new();
         if self.stopping.has_begun() {
             reasons.push("the node stops".to_owned());

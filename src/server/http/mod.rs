@@ -20,6 +20,7 @@ mod origin;
 mod page;
 mod problem;
 mod query;
+mod readiness;
 mod routes;
 #[cfg(test)]
 mod tests;

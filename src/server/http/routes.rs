@@ -11,6 +11,7 @@ use super::edge::Edge;
 use super::problem::{Failure, Problem};
 use super::{checks, health, keys, metrics, openapi, page};
 use crate::server::Service;
+use crate::server::grpc::{self, GrpcSetup};
 
 /// A path, and the methods that it knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,7 +66,8 @@ pub(super) const ALL: [Known; 9] = [
 ];
 
 /// Everything that one listener answers.
-pub(super) fn router<S: Service>(edge: Edge<S>) -> Router {
+pub(super) fn router<S: Service>(edge: Edge<S>, setup: GrpcSetup) -> Router {
+    let grpc = grpc::routes(edge.desk.clone(), setup);
     let own = Router::new()
         .route(CHECK_ONE.path, any(checks::one::<S>))
         .route(CHECK_MANY.path, any(checks::many::<S>))
@@ -77,9 +79,8 @@ pub(super) fn router<S: Service>(edge: Edge<S>) -> Router {
         .route(PAGE.path, any(page::page))
         .route(EVENTS.path, any(page::events::<S>))
         .with_state(edge);
-    // Other protocols over HTTP are merged into it here; they ask at `edge.desk`. What nobody knows
-    // is answered by this edge.
-    own.fallback(nothing_here)
+    // What nobody knows is answered by this edge.
+    own.merge(grpc).fallback(nothing_here)
 }
 
 impl Known {

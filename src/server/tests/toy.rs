@@ -7,6 +7,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
+use crate::limiter::descriptors::DescriptorRules;
 use crate::limiter::policy::{Durability, Limits};
 use crate::protocol::admin::{AdminRequest, AdminResponse, PolicyLine};
 use crate::protocol::client::{
@@ -238,6 +239,10 @@ impl Service for Toy {
     fn limits(&self, policy: &str, _key: &str) -> Result<Limits, WireError> {
         let name = policy.to_owned();
         Err(WireError::UnknownPolicy { name })
+    }
+
+    fn descriptors(&self) -> Arc<DescriptorRules> {
+        Arc::default()
     }
 
     async fn admin(&self, request: &AdminRequest<'_>) -> AdminResponse {

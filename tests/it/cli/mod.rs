@@ -5,6 +5,7 @@ mod ctl;
 mod certs;
 mod cluster;
 mod config;
+mod import;
 mod load;
 mod online;
 mod replay;

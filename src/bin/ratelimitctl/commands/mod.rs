@@ -4,6 +4,7 @@ pub(crate) mod certs;
 pub(crate) mod check;
 pub(crate) mod cluster;
 pub(crate) mod config;
+pub(crate) mod import;
 pub(crate) mod inspect;
 pub(crate) mod load;
 pub(crate) mod members;
@@ -46,6 +47,7 @@ pub(crate) fn run(cli: Cli, output: Output) -> Result<Exit, Failure> {
         Command::Replay(args) => replay::run(&args, output),
         Command::Wal(args) => wal::run(&args, output),
         Command::Config(args) => config::run(&args, output),
+        Command::Import(args) => import::run(&args, output),
         Command::Certs(args) => certs::run(&args, output),
         Command::Completions(args) => {
             args.write(Cli::command()).map_err(StdoutError)?;

@@ -1,12 +1,14 @@
 //! A limiter that grants everything in the slots that it serves, and remembers what it counted.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam::channel::{Receiver, Sender, bounded};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
+use crate::limiter::descriptors::DescriptorRules;
 use crate::limiter::policy::{Durability, Limits};
 use crate::node::forward::Local;
 use crate::protocol::admin::{AdminRequest, AdminResponse, Inspected};
@@ -204,6 +206,10 @@ impl Local for Toy {
     fn limits(&self, policy: &str, _key: &str) -> Result<Limits, WireError> {
         let name = policy.to_owned();
         Err(WireError::UnknownPolicy { name })
+    }
+
+    fn descriptors(&self) -> Arc<DescriptorRules> {
+        Arc::default()
     }
 
     async fn admin(&self, request: &AdminRequest<'_>) -> AdminResponse {

@@ -35,6 +35,7 @@ fn settings() -> HttpSettings {
         trusted_proxies: 0,
         token: Some(BearerToken::parse(TOKEN).unwrap()),
         timeout: Duration::from_secs(30),
+        wall_ms: || 0,
     }
 }
 

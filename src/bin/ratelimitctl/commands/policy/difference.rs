@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use distributed_rate_limiter::limiter::descriptors::DomainRules;
 use distributed_rate_limiter::limiter::policy::{Durability, Limits, OnFailure, Policy, PolicySet};
 use serde::Serialize;
 
@@ -72,7 +73,29 @@ fn settings(now: &PolicySet, next: &PolicySet) -> Vec<String> {
     if from != to {
         details.push(format!("allow_request_limits {from} → {to}"));
     }
+    details.extend(domains(now, next));
     details
+}
+
+/// What changes in the rules for Envoy's descriptors.
+fn domains(now: &PolicySet, next: &PolicySet) -> Vec<String> {
+    let (now, next) = (&now.descriptors, &next.descriptors);
+    let names: BTreeSet<&str> = now.domains().chain(next.domains()).map(|it| it.0).collect();
+    let change = |name: &str| {
+        let count = |rules: &DomainRules| number(u64::try_from(rules.rules().len()).unwrap_or(0));
+        let shown = printable(name, KEY_CHARS_MAX);
+        match (now.domain(name), next.domain(name)) {
+            (None, Some(to)) => Some(format!("envoy \"{shown}\" added: {} rules", count(to))),
+            (Some(from), None) => Some(format!("envoy \"{shown}\" removed: {} rules", count(from))),
+            (Some(from), Some(to)) if from != to => Some(format!(
+                "envoy \"{shown}\" changed: {} → {} rules",
+                count(from),
+                count(to)
+            )),
+            (Some(_) | None, _) => None,
+        }
+    };
+    names.into_iter().filter_map(change).collect()
 }
 
 fn added(policy: &Policy) -> Vec<String> {
