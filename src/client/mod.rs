@@ -62,8 +62,8 @@ mod watch;
 
 pub use crate::limiter::policy::{Limit, LimitError, Limits};
 pub use crate::protocol::admin::{
-    HandOff, Inspected, InspectedLimit, NodeCommand, NodeLoad, Owner, PolicyFile, PolicyLine, Ring,
-    RingNode, Status,
+    HandOff, HotKey, HotKeys, Inspected, InspectedLimit, NodeCommand, NodeLoad, Owner, PolicyFile,
+    PolicyLine, Ring, RingNode, Status,
 };
 pub use crate::protocol::replicas::{
     ReplicaLink, ReplicaSet, RingReplicas, SlotConfiguration, SlotEpoch, SlotView,
