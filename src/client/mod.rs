@@ -38,6 +38,8 @@ mod error;
 mod health;
 mod keeper;
 mod lane;
+#[cfg(feature = "tower")]
+mod layer;
 mod link;
 mod many;
 mod pace;
@@ -81,6 +83,8 @@ pub use client::Client;
 #[cfg(feature = "server")]
 pub(crate) use dial::Greeting;
 pub use error::{CheckError, ConnectError};
+#[cfg(feature = "tower")]
+pub use layer::{RateLimit, RateLimitFuture, RateLimitLayer};
 pub use reservation::{RESERVATION_TTL_DEFAULT, Reservation, ReserveCall, Reserved};
 pub use seed::Seed;
 pub use settings::{DEADLINE_DEFAULT, OnUnavailable, ResendLost, Routing};
