@@ -15,6 +15,7 @@ mod reader;
 mod redundant;
 mod reload;
 mod render;
+mod resp;
 mod source;
 mod suggest;
 mod units;
@@ -28,6 +29,7 @@ pub use node::{
 };
 pub use reload::{PolicyFile, Watch};
 pub use render::render_policies;
+pub use resp::{Password, PasswordError, RespConfig};
 pub use units::{UnitError, format_bytes, format_duration, parse_bytes, parse_duration};
 pub use validate::{FileKind, validate};
 

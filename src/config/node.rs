@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::cluster::ClusterConfig;
 use super::diagnostic::{Checked, ConfigError, Diagnostic, Place, Severity, conclude};
 use super::node_file::{Origin, read_node};
+use super::resp::RespConfig;
 use super::source::Source;
 use crate::telemetry::{LogFormat, check_level};
 
@@ -48,6 +49,8 @@ pub struct NodeConfig {
     pub server: ServerConfig,
     /// `[log]`: what is logged and how.
     pub log: LogConfig,
+    /// `[resp]`: the Redis protocol. Off by default.
+    pub resp: RespConfig,
 }
 
 /// What to do after an unclean reboot, which may have cost the last second's grants.
@@ -150,6 +153,7 @@ impl Default for NodeConfig {
             clock: ClockConfig::default(),
             server: ServerConfig::default(),
             log: LogConfig::default(),
+            resp: RespConfig::default(),
         }
     }
 }
@@ -231,6 +235,8 @@ pub struct NodeOverrides {
     pub log_format: Option<LogFormat>,
     /// `--log-level`
     pub log_level: Option<String>,
+    /// `--resp`
+    pub resp: Option<SocketAddr>,
 }
 
 impl NodeConfig {
@@ -293,6 +299,7 @@ impl NodeConfig {
             insecure,
             log_format,
             log_level,
+            resp,
         } = overrides;
         replace(&mut self.data_dir, data_dir);
         replace(&mut self.policies, policies);
@@ -304,6 +311,10 @@ impl NodeConfig {
         self.cluster.advertise = advertise.or_else(|| self.cluster.advertise.take());
         if replace(&mut self.cluster.join, join) {
             origin.join = None;
+        }
+        if let Some(listen) = resp {
+            self.resp.listen = Some(listen);
+            origin.resp = None;
         }
         self.certs = certs.or_else(|| self.certs.take());
         if replace(&mut self.listen, listen) {
@@ -324,6 +335,7 @@ impl NodeConfig {
     fn check_against(&self, origin: &Origin) -> Vec<Diagnostic> {
         let mut found = self.check_cluster(origin);
         found.extend(self.check_access(origin));
+        found.extend(self.check_resp(origin));
         found
     }
 

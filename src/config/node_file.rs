@@ -12,6 +12,7 @@ use super::node::{
     AfterPowerLoss, ClockConfig, LogConfig, NodeConfig, ServerConfig, StorageConfig, TableConfig,
 };
 use super::reader::{Reader, Table, read};
+use super::resp::{RESP_KEYS, resp};
 use super::source::Source;
 use crate::telemetry::{LogFormat, check_level};
 
@@ -43,6 +44,7 @@ pub(super) const TOP_KEYS: &[&str] = &[
     "clock",
     "server",
     "log",
+    "resp",
 ];
 
 /// All tables with their keys; the file itself has no name.
@@ -60,6 +62,7 @@ pub(super) const TABLES: &[(&str, &[&str])] = &[
         &["max_connections", "max_in_flight", "drain_timeout"],
     ),
     ("log", &["format", "level"]),
+    ("resp", RESP_KEYS),
 ];
 
 /// Where the settings that are checked together come from.
@@ -69,6 +72,7 @@ pub(super) struct Origin {
     pub(super) listen: Option<Place>,
     pub(super) insecure: Option<Place>,
     pub(super) join: Option<Place>,
+    pub(super) resp: Option<Place>,
 }
 
 /// Reads a node's configuration; its relative paths are relative to `base`.
@@ -85,6 +89,10 @@ pub(super) fn read_node(
         let place = |key| top.get(key).map(|found| source.place(&found.span));
         origin.listen = place("listen");
         origin.insecure = place("insecure");
+        origin.resp = match top.get("resp").map(|found| found.value) {
+            Some(DeValue::Table(keys)) => keys.get("listen").map(|it| source.place(&it.span())),
+            Some(_) | None => None,
+        };
         origin.join = match top.get("cluster").map(|found| found.value) {
             Some(DeValue::Table(keys)) => keys.get("join").map(|join| source.place(&join.span())),
             Some(_) | None => None,
@@ -103,7 +111,7 @@ fn node(reader: &mut Reader<'_>, top: &Table<'_>, base: &Path) -> NodeConfig {
         data_dir: path(reader, "data_dir").unwrap_or_else(|| base.join(&default.data_dir)),
         policies: path(reader, "policies").unwrap_or_else(|| base.join(&default.policies)),
         certs: path(reader, "certs"),
-        listen: listen(reader, top).unwrap_or(default.listen),
+        listen: address(reader, top, "listen").unwrap_or(default.listen),
         insecure: reader.flag(top, "insecure").unwrap_or(default.insecure),
         create: reader.flag(top, "create").unwrap_or(default.create),
         workers: count(reader, top, "workers", WORKERS).unwrap_or(default.workers),
@@ -120,6 +128,9 @@ fn node(reader: &mut Reader<'_>, top: &Table<'_>, base: &Path) -> NodeConfig {
         clock: in_table(reader, top, "clock", clock),
         server: in_table(reader, top, "server", server),
         log: in_table(reader, top, "log", log),
+        resp: in_table(reader, top, "resp", |reader, table| {
+            resp(reader, table, base)
+        }),
     }
 }
 
@@ -128,7 +139,7 @@ fn in_table<T: Default>(
     reader: &mut Reader<'_>,
     top: &Table<'_>,
     name: &'static str,
-    read: fn(&mut Reader<'_>, &Table<'_>) -> T,
+    read: impl FnOnce(&mut Reader<'_>, &Table<'_>) -> T,
 ) -> T {
     let Some(table) = reader.table(top, name) else {
         return T::default();
@@ -154,12 +165,17 @@ pub(super) fn count(
     usize::try_from(number).ok()
 }
 
-fn listen(reader: &mut Reader<'_>, top: &Table<'_>) -> Option<std::net::SocketAddr> {
-    let text = reader.text(top, "listen")?;
+/// The address and port at `key`.
+pub(super) fn address(
+    reader: &mut Reader<'_>,
+    table: &Table<'_>,
+    key: &'static str,
+) -> Option<std::net::SocketAddr> {
+    let text = reader.text(table, key)?;
     let parsed = text.value.parse().ok();
     if parsed.is_none() {
         let message = format!(
-            "`listen` cannot be \"{}\"; it must be an address and a port",
+            "`{key}` cannot be \"{}\"; it must be an address and a port",
             text.value
         );
         reader.error(

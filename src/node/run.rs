@@ -17,10 +17,10 @@ use super::error::StartError;
 use super::forward::Clustered;
 use super::start::{Birth, EngineOptions};
 use super::upkeep::{Checkpoints, UpkeepThread};
-use crate::config::AfterPowerLoss;
+use crate::config::{AfterPowerLoss, Password};
 use crate::limiter::policy::PolicySet;
 use crate::protocol::error::WireError;
-use crate::server::{Bounds, PeerDoor, Server};
+use crate::server::{Bounds, PeerDoor, Resp, Server, Service};
 use crate::storage::layout::is_new;
 use crate::transport::endpoint::{ServerSetup, bind};
 use crate::transport::tls::{ClientAuth, Credentials};
@@ -79,6 +79,11 @@ pub struct NodeOptions {
     pub max_connections: usize,
     /// Most checks of one stream whose answers wait for a sync; default 8192.
     pub max_in_flight: usize,
+    /// Where to serve the Redis protocol; port 0 takes a free one. `None`, the default: nowhere.
+    pub resp: Option<SocketAddr>,
+    /// What its clients must say with `AUTH`; `None`, the default: nothing, so let no other machine
+    /// reach it.
+    pub resp_password: Option<Password>,
 }
 
 impl NodeOptions {
@@ -109,6 +114,8 @@ impl NodeOptions {
             after_power_loss: AfterPowerLoss::Accept,
             max_connections: bounds.connections_max,
             max_in_flight: bounds.in_flight_max,
+            resp: None,
+            resp_password: None,
         }
     }
 
@@ -125,6 +132,15 @@ impl NodeOptions {
             repair_after: self.repair_after,
             hand_off_bytes_per_second: self.hand_off_bytes_per_second,
         }
+    }
+
+    fn resp_edge<S: Service>(&self, workers: usize) -> Result<Option<Edge<S>>, StartError> {
+        let Some(listen) = self.resp else {
+            return Ok(None);
+        };
+        let password = self.resp_password.as_ref().map(Password::reveal);
+        let protocol = Arc::new(Resp::new(password));
+        Edge::bind(listen, workers, &protocol).map(Some)
     }
 
     fn bounds(&self) -> Bounds {
@@ -145,6 +161,7 @@ pub struct Node {
     membership: Membership,
     server: Arc<Server<Clustered<Engine>>>,
     edges: Vec<Edge<Clustered<Engine>>>,
+    resp_address: Option<SocketAddr>,
     workers: Vec<JoinHandle<()>>,
     drain_timeout: Duration,
 }
@@ -193,6 +210,10 @@ impl Node {
             .first()
             .and_then(|socket| socket.local_addr().ok())
             .unwrap_or(options.listen);
+        let mut edges = Vec::new();
+        let resp = options.resp_edge(count)?;
+        let resp_address = resp.as_ref().map(Edge::address);
+        edges.extend(resp);
         let part = options.part(address);
         let birth = birth(&part, options.data_dir.as_deref())?;
         // Until the stored set is put in force, before anything is served.
@@ -232,7 +253,8 @@ impl Node {
             upkeep,
             membership,
             server,
-            edges: Vec::new(),
+            edges,
+            resp_address,
             workers,
             drain_timeout: options.drain_timeout,
         };
@@ -274,6 +296,11 @@ impl Node {
     /// The address it listens on.
     pub const fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// The address on which it serves the Redis protocol, if it does.
+    pub const fn resp_address(&self) -> Option<SocketAddr> {
+        self.resp_address
     }
 
     /// How many policies are in force.

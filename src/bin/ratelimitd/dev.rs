@@ -58,6 +58,7 @@ pub(crate) fn run(arguments: &Dev) -> anyhow::Result<()> {
         policies: file,
         policy: first_policy(&set),
         replicas: arguments.replicas,
+        resp: nodes.first().and_then(Node::resp_address),
     });
     serve::until_stopped(&nodes, &mut watch, &mut hearing);
     serve::stop(nodes, STOP_WAIT, hearing)
@@ -93,6 +94,7 @@ fn options(
     options.replicas = arguments.replicas;
     options.join = first.iter().map(ToString::to_string).collect();
     options.drain_timeout = STOP_WAIT;
+    options.resp = arguments.resp.map(|first| listen(first, n)).transpose()?;
     Ok(options)
 }
 
@@ -118,6 +120,7 @@ struct Hello {
     policies: PathBuf,
     policy: String,
     replicas: u8,
+    resp: Option<SocketAddr>,
 }
 
 #[expect(
@@ -154,6 +157,12 @@ impl Hello {
             format!("{ctl} status"),
             format!("{ctl} load --policy {policy} --keys 1000 --concurrency 64 --duration 5s"),
         ];
+        if let Some(resp) = self.resp {
+            let (ip, port) = (resp.ip(), resp.port());
+            lines.push(format!(
+                "redis-cli -h {ip} -p {port} RATELIMIT {policy} user-42"
+            ));
+        }
         let changed = if several {
             lines.push(format!("{ctl} ring"));
             lines.push(format!("{ctl} owner user-42"));
@@ -214,6 +223,7 @@ mod tests {
             policies: "/p".into(),
             policy: "api".into(),
             replicas,
+            resp: None,
         };
         let one = hello(1, 1).text("ctl");
         assert!(!one.contains("ctl ring"), "{one}");

@@ -38,6 +38,9 @@ pub(crate) fn run(arguments: &Serve) -> anyhow::Result<()> {
         version = env!("CARGO_PKG_VERSION"),
         "serving"
     );
+    if let Some(address) = node.resp_address() {
+        tracing::info!(%address, "serving the Redis protocol");
+    }
     if config.advertised().is_none() {
         tracing::info!(
             listen = %config.listen,
@@ -83,6 +86,7 @@ fn overrides(arguments: &Serve) -> NodeOverrides {
         insecure: arguments.insecure.then_some(true),
         log_format: arguments.log.log_format,
         log_level: arguments.log.log_level.clone(),
+        resp: arguments.resp,
     }
 }
 
@@ -111,6 +115,8 @@ fn options(config: &NodeConfig) -> anyhow::Result<NodeOptions> {
     options.after_power_loss = config.after_power_loss;
     options.max_connections = config.server.max_connections;
     options.max_in_flight = config.server.max_in_flight;
+    options.resp = config.resp.listen;
+    options.resp_password = config.resp.load_password()?;
     Ok(options)
 }
 
