@@ -7,5 +7,6 @@ mod cluster;
 mod config;
 mod load;
 mod online;
+mod redis;
 mod replay;
 mod wal;
