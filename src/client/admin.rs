@@ -7,8 +7,8 @@ use super::client::target;
 use super::dial::Session;
 use super::error::CheckError;
 use crate::protocol::admin::{
-    AdminRequest, AdminResponse, Inspected, NodeCommand, Owner, PolicyFile, PolicyLine, Ring,
-    Status,
+    AdminRequest, AdminResponse, HotKeys, Inspected, NodeCommand, Owner, PolicyFile, PolicyLine,
+    Ring, Status,
 };
 use crate::protocol::client::{RequestBody, ResponseBody};
 use crate::protocol::error::WireError;
@@ -88,6 +88,17 @@ impl Admin {
     pub async fn status(&self) -> Result<Status, CheckError> {
         match self.ask(&AdminRequest::Status).await? {
             AdminResponse::Status(status) => Ok(*status),
+            other => Err(unexpected(other)),
+        }
+    }
+
+    /// The keys that are asked for most at the node, of those that it decides for.
+    ///
+    /// # Errors
+    /// [`CheckError`].
+    pub async fn hot(&self) -> Result<HotKeys, CheckError> {
+        match self.ask(&AdminRequest::Hot).await? {
+            AdminResponse::Hot(hot) => Ok(*hot),
             other => Err(unexpected(other)),
         }
     }
@@ -278,6 +289,7 @@ fn unexpected(response: AdminResponse) -> CheckError {
         | AdminResponse::Done
         | AdminResponse::PolicyFile(_)
         | AdminResponse::Applied(_)
+        | AdminResponse::Hot(_)
         | AdminResponse::Slot(_) => CheckError::UnexpectedAnswer,
     }
 }

@@ -42,6 +42,8 @@ mod hedge;
 mod holders;
 mod keeper;
 mod lane;
+#[cfg(feature = "tower")]
+mod layer;
 mod link;
 mod many;
 mod pace;
@@ -67,8 +69,8 @@ mod watch;
 
 pub use crate::limiter::policy::{Limit, LimitError, Limits};
 pub use crate::protocol::admin::{
-    HandOff, Inspected, InspectedLimit, NodeCommand, NodeLoad, Owner, PolicyFile, PolicyLine, Ring,
-    RingNode, Status,
+    HandOff, HotKey, HotKeys, Inspected, InspectedLimit, NodeCommand, NodeLoad, Owner, PolicyFile,
+    PolicyLine, Ring, RingNode, Status,
 };
 pub use crate::protocol::replicas::{
     ReplicaLink, ReplicaSet, RingReplicas, SlotConfiguration, SlotEpoch, SlotView,
@@ -86,6 +88,8 @@ pub use client::Client;
 #[cfg(feature = "server")]
 pub(crate) use dial::Greeting;
 pub use error::{CheckError, ConnectError};
+#[cfg(feature = "tower")]
+pub use layer::{RateLimit, RateLimitFuture, RateLimitLayer};
 pub use reservation::{RESERVATION_TTL_DEFAULT, Reservation, ReserveCall, Reserved};
 pub use seed::Seed;
 pub use settings::{DEADLINE_DEFAULT, Hedging, OnUnavailable, ResendLost, Routing};

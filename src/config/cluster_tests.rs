@@ -1,5 +1,5 @@
 use super::super::diagnostic::{Checked, ConfigError};
-use super::super::node::NodeOverrides;
+use super::super::overrides::NodeOverrides;
 use super::super::node_file::read_node;
 use super::super::source::Source;
 use super::*;

@@ -12,11 +12,13 @@ mod keys;
 mod limits;
 mod node;
 mod node_file;
+mod overrides;
 mod quantities;
 mod reader;
 mod redundant;
 mod reload;
 mod render;
+mod resp;
 mod source;
 mod suggest;
 mod units;
@@ -26,12 +28,14 @@ pub use crate::types::{BearerToken, HeaderStyle, KeyFrom, NotAToken};
 pub use cluster::ClusterConfig;
 pub use diagnostic::{Checked, ConfigError, Diagnostic, Place, Severity};
 pub use http::HttpConfig;
+pub use overrides::NodeOverrides;
 pub use node::{
-    AfterPowerLoss, ClockConfig, LogConfig, NodeConfig, NodeOverrides, ServerConfig, StorageConfig,
+    AfterPowerLoss, ClockConfig, LogConfig, NodeConfig, ServerConfig, StorageConfig,
     TableConfig,
 };
 pub use reload::{PolicyFile, Watch};
 pub use render::render_policies;
+pub use resp::{Password, PasswordError, RespConfig};
 pub use units::{UnitError, format_bytes, format_duration, parse_bytes, parse_duration};
 pub use validate::{FileKind, validate};
 

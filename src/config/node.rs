@@ -9,6 +9,8 @@ use super::cluster::ClusterConfig;
 use super::diagnostic::{Checked, ConfigError, Diagnostic, Place, Severity, conclude};
 use super::http::HttpConfig;
 use super::node_file::{Origin, read_node};
+use super::overrides::NodeOverrides;
+use super::resp::RespConfig;
 use super::source::Source;
 use crate::telemetry::{LogFormat, check_level};
 
@@ -51,6 +53,8 @@ pub struct NodeConfig {
     pub log: LogConfig,
     /// `[http]`: whether and how the node answers HTTP.
     pub http: HttpConfig,
+    /// `[resp]`: the Redis protocol. Off by default.
+    pub resp: RespConfig,
 }
 
 /// What to do after an unclean reboot, which may have cost the last second's grants.
@@ -154,6 +158,7 @@ impl Default for NodeConfig {
             server: ServerConfig::default(),
             log: LogConfig::default(),
             http: HttpConfig::default(),
+            resp: RespConfig::default(),
         }
     }
 }
@@ -202,41 +207,6 @@ impl Default for LogConfig {
             level: "info".to_owned(),
         }
     }
-}
-
-/// What the command line says; each field that is there beats the file's key of the same name.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct NodeOverrides {
-    /// `--config`: the file; without it every key has its default.
-    pub config: Option<PathBuf>,
-    /// `--data-dir`
-    pub data_dir: Option<PathBuf>,
-    /// `--listen`
-    pub listen: Option<SocketAddr>,
-    /// `--policies`
-    pub policies: Option<PathBuf>,
-    /// `--certs`
-    pub certs: Option<PathBuf>,
-    /// `--create`
-    pub create: Option<bool>,
-    /// `--join`
-    pub join: Option<Vec<String>>,
-    /// `--advertise`
-    pub advertise: Option<String>,
-    /// `--weight`
-    pub weight: Option<u32>,
-    /// `--replicas`
-    pub replicas: Option<u8>,
-    /// `--zone`
-    pub zone: Option<String>,
-    /// `--insecure`
-    pub insecure: Option<bool>,
-    /// `--log-format`
-    pub log_format: Option<LogFormat>,
-    /// `--log-level`
-    pub log_level: Option<String>,
-    /// `--http`
-    pub http: Option<SocketAddr>,
 }
 
 impl NodeConfig {
@@ -300,6 +270,7 @@ impl NodeConfig {
             log_format,
             log_level,
             http,
+            resp,
         } = overrides;
         replace(&mut self.data_dir, data_dir);
         replace(&mut self.policies, policies);
@@ -311,6 +282,10 @@ impl NodeConfig {
         self.cluster.advertise = advertise.or_else(|| self.cluster.advertise.take());
         if replace(&mut self.cluster.join, join) {
             origin.join = None;
+        }
+        if let Some(listen) = resp {
+            self.resp.listen = Some(listen);
+            origin.resp = None;
         }
         self.certs = certs.or_else(|| self.certs.take());
         if replace(&mut self.listen, listen) {
@@ -336,6 +311,7 @@ impl NodeConfig {
         let mut found = self.check_cluster(origin);
         found.extend(self.check_access(origin));
         found.extend(self.check_http(origin));
+        found.extend(self.check_resp(origin));
         found
     }
 

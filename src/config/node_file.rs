@@ -13,6 +13,7 @@ use super::node::{
     AfterPowerLoss, ClockConfig, LogConfig, NodeConfig, ServerConfig, StorageConfig, TableConfig,
 };
 use super::reader::{Reader, Table, read};
+use super::resp::{RESP_KEYS, resp};
 use super::source::Source;
 use crate::telemetry::{LogFormat, check_level};
 
@@ -45,6 +46,7 @@ pub(super) const TOP_KEYS: &[&str] = &[
     "server",
     "log",
     "http",
+    "resp",
 ];
 
 /// All tables with their keys; the file itself has no name.
@@ -63,6 +65,7 @@ pub(super) const TABLES: &[(&str, &[&str])] = &[
     ),
     ("log", &["format", "level"]),
     ("http", HTTP_KEYS),
+    ("resp", RESP_KEYS),
 ];
 
 /// Where the settings that are checked together come from.
@@ -73,6 +76,7 @@ pub(super) struct Origin {
     pub(super) insecure: Option<Place>,
     pub(super) join: Option<Place>,
     pub(super) http: Option<Place>,
+    pub(super) resp: Option<Place>,
 }
 
 /// Reads a node's configuration; its relative paths are relative to `base`.
@@ -95,6 +99,7 @@ pub(super) fn read_node(
         };
         origin.join = inner("cluster", "join");
         origin.http = inner("http", "listen");
+        origin.resp = inner("resp", "listen");
         node(reader, top, base)
     })?;
     Ok((checked, origin))
@@ -127,6 +132,9 @@ fn node(reader: &mut Reader<'_>, top: &Table<'_>, base: &Path) -> NodeConfig {
         server: in_table(reader, top, "server", server),
         log: in_table(reader, top, "log", log),
         http: http_table(reader, top, base),
+        resp: in_table(reader, top, "resp", |reader, table| {
+            resp(reader, table, base)
+        }),
     }
 }
 
@@ -135,7 +143,7 @@ fn in_table<T: Default>(
     reader: &mut Reader<'_>,
     top: &Table<'_>,
     name: &'static str,
-    read: fn(&mut Reader<'_>, &Table<'_>) -> T,
+    read: impl FnOnce(&mut Reader<'_>, &Table<'_>) -> T,
 ) -> T {
     let Some(table) = reader.table(top, name) else {
         return T::default();

@@ -2,6 +2,7 @@ use proptest::prelude::*;
 use tempfile::TempDir;
 
 use super::*;
+use crate::config::Password;
 
 /// A directory with a `node.toml` of this text.
 fn dir_with(text: &str) -> (TempDir, NodeOverrides) {
@@ -71,6 +72,9 @@ const EVERY_KEY: &str = r#"
         level = "debug"
         [http]
         listen = "127.0.0.1:8"
+        [resp]
+        listen = "127.0.0.1:8"
+        password_file = "secret"
         "#;
 
 #[test]
@@ -116,6 +120,11 @@ fn a_file_sets_every_key() {
         http: HttpConfig {
             listen: Some("127.0.0.1:8".parse().unwrap()),
             ..HttpConfig::default()
+        },
+        resp: RespConfig {
+            listen: Some("127.0.0.1:8".parse().unwrap()),
+            password: None,
+            password_file: Some(dir.path().join("secret")),
         },
     };
     let checked = NodeConfig::load(overrides).unwrap();
@@ -233,6 +242,65 @@ fn a_flag_that_is_no_level_is_an_error() {
         told(NodeConfig::load(overrides)),
         [(expected.to_owned(), None)]
     );
+}
+
+#[test]
+fn redis_clients_of_other_machines_need_a_password() {
+    let resp = "[resp]\nlisten = \"0.0.0.0:7479\"\n";
+    let (_dir, overrides) = dir_with(resp);
+    let [(refused, Some(_))] = &told(NodeConfig::load(overrides))[..] else {
+        panic!("it is not refused");
+    };
+    assert!(
+        refused.starts_with("2:10: error: other machines can reach 0.0.0.0:7479, but [resp]"),
+        "{refused}"
+    );
+    let (_dir, mut overrides) = dir_with("insecure = true");
+    overrides.resp = Some("0.0.0.0:7479".parse().unwrap());
+    let [(warned, Some(_))] = &told(NodeConfig::load(overrides))[..] else {
+        panic!("there is no warning");
+    };
+    assert!(
+        warned.starts_with("settings: warning: `insecure` lets anyone"),
+        "{warned}"
+    );
+
+    for (password, expected) in [
+        ("password = \"p\"", Vec::new()),
+        (
+            "password = \"\"",
+            vec!["the password of [resp] must have 1 to 512 bytes"],
+        ),
+    ] {
+        let (_dir, overrides) = dir_with(&format!("{resp}{password}"));
+        let told: Vec<String> = told(NodeConfig::load(overrides))
+            .into_iter()
+            .map(|(line, _)| line.split("error: ").last().unwrap().to_owned())
+            .filter(|line| !line.starts_with("other machines"))
+            .collect();
+        assert_eq!(told, expected, "{password}");
+    }
+}
+
+#[test]
+fn the_password_is_the_first_line_of_its_file_and_never_shown() {
+    let (dir, overrides) = dir_with("[resp]\npassword_file = \"secret\"");
+    let config = NodeConfig::load(overrides).unwrap().value;
+    let missing = config.resp.load_password().unwrap_err();
+    assert!(
+        missing.to_string().contains("cannot read the password"),
+        "{missing}"
+    );
+    for (text, expected) in [
+        ("open sesame\nx", Some("open sesame")),
+        ("\nx", None),
+        ("", None),
+    ] {
+        std::fs::write(dir.path().join("secret"), text).unwrap();
+        let password = config.resp.load_password().ok().flatten();
+        assert_eq!(password.as_ref().map(Password::reveal), expected);
+        assert!(!format!("{password:?}").contains("sesame"));
+    }
 }
 
 #[test]

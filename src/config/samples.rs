@@ -5,7 +5,7 @@ use std::path::Path;
 use super::limits::parse_policies;
 use super::node_file::{TABLES, read_node};
 use super::source::Source;
-use super::{NodeConfig, PolicyFile, render_policies};
+use super::{NodeConfig, PolicyFile, RespConfig, render_policies};
 use crate::limiter::policy::{OnFailure, Policy, PolicySet};
 
 fn sample(name: &str) -> Source {
@@ -39,6 +39,8 @@ fn the_node_sample_shows_every_key_at_its_default() {
     assert_eq!(config.advertised(), NodeConfig::default().advertised());
     config.cluster.advertise = None;
     (config.http.listen, config.http.token_file) = (None, None);
+    // Off by default: the sample shows how it is switched on.
+    config.resp = RespConfig::default();
     assert_eq!(config, NodeConfig::default());
 
     let (root, _) = toml::de::DeTable::parse_recoverable(&text);

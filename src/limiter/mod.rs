@@ -30,6 +30,8 @@ mod slot_clocks;
 #[cfg(feature = "server")]
 pub(crate) mod table;
 #[cfg(feature = "server")]
+pub(crate) mod top_keys;
+#[cfg(feature = "server")]
 pub(crate) mod transfer;
 #[cfg(feature = "server")]
 pub mod window;

@@ -10,6 +10,7 @@ use super::policies::{ActivePolicy, ActiveSet};
 use super::tally::Run;
 use crate::limiter::policy::OnFailure;
 use crate::limiter::table::{Asked, Outcome, quarantine_left_ms};
+use crate::limiter::top_keys::Counted;
 use crate::protocol::client::{Ask, PolicyRef};
 use crate::protocol::error::WireError;
 use crate::server::Answer;
@@ -97,6 +98,17 @@ impl Engine {
         });
         if mode == Mode::Count {
             tally(&found, answers.get(first..).unwrap_or_default(), &left);
+            self.counts.hot.sample(asks.len(), moment.now, |n| {
+                let decided = answers.get(first.saturating_add(n))?;
+                let decision = decided.decision.as_ref().ok()?;
+                let (asked, policy) = found.get(n)?.as_ref().ok()?;
+                Some(Counted {
+                    id: asked.id,
+                    policy: &policy.name,
+                    key: asks.get(n)?.target.key,
+                    marked: !decision.allowed || decision.shadow_denied,
+                })
+            });
         }
         left
     }
@@ -241,13 +253,21 @@ impl Engine {
 
     /// The policies that requests of a batch bring along, by their place in it.
     fn carried(&self, asks: &[Ask<'_>]) -> Vec<(usize, Result<Arc<ActivePolicy>, WireError>)> {
-        let carried = asks
-            .iter()
-            .enumerate()
-            .filter_map(|(n, ask)| match &ask.target.policy {
-                PolicyRef::Named(_) => None,
-                PolicyRef::Carried { name, limits } => Some((n, self.carried_policy(name, limits))),
-            });
+        // Most batches that bring limits along bring one, many times.
+        let mut last: Option<(&PolicyRef<'_>, Result<Arc<ActivePolicy>, WireError>)> = None;
+        let carried = asks.iter().enumerate().filter_map(|(n, ask)| {
+            let PolicyRef::Carried { name, limits } = &ask.target.policy else {
+                return None;
+            };
+            if let Some((policy, found)) = &last
+                && *policy == &ask.target.policy
+            {
+                return Some((n, found.clone()));
+            }
+            let found = self.carried_policy(name, limits);
+            last = Some((&ask.target.policy, found.clone()));
+            Some((n, found))
+        });
         carried.collect()
     }
 

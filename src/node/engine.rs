@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 use super::clock;
 use super::cluster::Cluster;
+use super::hot::Hot;
 use super::journal::Journal;
 use super::policies::{ActivePolicy, Policies};
 use super::quarantine::Quarantine;
@@ -78,6 +79,8 @@ pub(crate) struct Counts {
     pub(crate) errors: AtomicU64,
     pub(crate) overloaded: AtomicU64,
     pub(crate) connections: AtomicU64,
+    /// Which keys are asked for most.
+    pub(super) hot: Hot,
 }
 
 impl Counts {

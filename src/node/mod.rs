@@ -9,6 +9,7 @@ mod data_dir;
 mod engine;
 mod follow;
 mod forward;
+mod hot;
 mod incomplete;
 mod journal;
 pub(crate) mod peer_wire;

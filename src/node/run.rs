@@ -9,16 +9,17 @@ use tokio::runtime::Builder;
 
 use super::clock;
 use super::cluster::{Membership, Part, PolicyText, birth, set_of};
+use super::edges::Edge;
 use super::engine::Engine;
 use super::error::StartError;
 use super::forward::Clustered;
 use super::start::{Birth, EngineOptions};
 use super::upkeep::{Checkpoints, UpkeepThread};
 use super::workers::Workers;
-use crate::config::{AfterPowerLoss, HttpConfig};
+use crate::config::{AfterPowerLoss, HttpConfig, Password};
 use crate::limiter::policy::PolicySet;
 use crate::protocol::error::WireError;
-use crate::server::{Bounds, PeerDoor, Server};
+use crate::server::{Bounds, PeerDoor, Resp, Server, Service};
 use crate::storage::layout::is_new;
 use crate::transport::endpoint::{ServerSetup, bind};
 use crate::transport::tls::{ClientAuth, Credentials};
@@ -79,6 +80,11 @@ pub struct NodeOptions {
     pub max_in_flight: usize,
     /// Whether and how the node answers HTTP. Default: not.
     pub http: HttpConfig,
+    /// Where to serve the Redis protocol; port 0 takes a free one. `None`, the default: nowhere.
+    pub resp: Option<SocketAddr>,
+    /// What its clients must say with `AUTH`; `None`, the default: nothing, so let no other machine
+    /// reach it.
+    pub resp_password: Option<Password>,
 }
 
 impl NodeOptions {
@@ -110,6 +116,8 @@ impl NodeOptions {
             max_connections: bounds.connections_max,
             max_in_flight: bounds.in_flight_max,
             http: HttpConfig::default(),
+            resp: None,
+            resp_password: None,
         }
     }
 
@@ -126,6 +134,15 @@ impl NodeOptions {
             repair_after: self.repair_after,
             hand_off_bytes_per_second: self.hand_off_bytes_per_second,
         }
+    }
+
+    fn resp_edge<S: Service>(&self, workers: usize) -> Result<Option<Edge<S>>, StartError> {
+        let Some(listen) = self.resp else {
+            return Ok(None);
+        };
+        let password = self.resp_password.as_ref().map(Password::reveal);
+        let protocol = Arc::new(Resp::new(password));
+        Edge::bind(listen, workers, &protocol).map(Some)
     }
 
     fn bounds(&self) -> Bounds {
@@ -146,6 +163,7 @@ pub struct Node {
     membership: Membership,
     server: Arc<Server<Clustered<Engine>>>,
     http: Option<SocketAddr>,
+    resp_address: Option<SocketAddr>,
     workers: Workers,
     drain_timeout: Duration,
 }
@@ -194,6 +212,10 @@ impl Node {
             .first()
             .and_then(|socket| socket.local_addr().ok())
             .unwrap_or(options.listen);
+        let mut edges = Vec::new();
+        let resp = options.resp_edge(count)?;
+        let resp_address = resp.as_ref().map(Edge::address);
+        edges.extend(resp);
         let part = options.part(address);
         let birth = birth(&part, options.data_dir.as_deref())?;
         // Until the stored set is put in force, before anything is served.
@@ -227,7 +249,6 @@ impl Node {
         let server = Server::new(Arc::new(service), options.bounds(), clock::mono_now);
         let door: Arc<dyn PeerDoor> = Arc::clone(&membership.door) as _;
         server.open_to_peers(door);
-        let mut edges = Vec::new();
         let http = super::http::listen(&options.http, &engine, count, &mut edges)?;
         let mut node = Self {
             engine,
@@ -236,6 +257,7 @@ impl Node {
             membership,
             server,
             http,
+            resp_address,
             workers,
             drain_timeout: options.drain_timeout,
         };
@@ -257,6 +279,11 @@ impl Node {
     /// Where it answers HTTP, if it does.
     pub const fn http_address(&self) -> Option<SocketAddr> {
         self.http
+    }
+
+    /// The address on which it serves the Redis protocol, if it does.
+    pub const fn resp_address(&self) -> Option<SocketAddr> {
+        self.resp_address
     }
 
     /// How many policies are in force.

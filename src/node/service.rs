@@ -166,6 +166,7 @@ impl Engine {
                 .map_or_else(AdminResponse::Failed, AdminResponse::Inspected),
             AdminRequest::Policies => AdminResponse::Policies(self.policy_lines()),
             AdminRequest::Status => AdminResponse::Status(Box::new(self.status())),
+            AdminRequest::Hot => AdminResponse::Hot(Box::new(self.counts.hot.told(self.now()))),
             AdminRequest::Ring
             | AdminRequest::Owner(_)
             | AdminRequest::Node(_)
@@ -216,6 +217,7 @@ impl Engine {
             },
             AdminRequest::Client(_)
             | AdminRequest::Inspect(_)
+            | AdminRequest::Hot
             | AdminRequest::Policies
             | AdminRequest::Status => AdminResponse::Failed(WireError::Unavailable),
         }

@@ -34,6 +34,8 @@ pub(crate) enum AdminRequest<'a> {
     PolicyApply(&'a str),
     /// What the node knows and holds of a slot; answered by `Slot`.
     Slot(u16),
+    /// Which keys are asked for most; answered by `Hot`.
+    Hot,
 }
 
 /// What the node answers.
@@ -61,6 +63,8 @@ pub(crate) enum AdminResponse {
     Applied(PolicyFile),
     /// A slot at this node.
     Slot(Box<SlotView>),
+    /// The keys that are asked for most.
+    Hot(Box<HotKeys>),
 }
 
 /// A change of a node's part in the cluster.
@@ -186,6 +190,36 @@ pub struct Owner {
     pub served: bool,
     /// Ids of those other nodes that have all of the slot and follow.
     pub in_sync: Vec<u128>,
+}
+
+/// The keys that are asked for most at one node, by a sample of the checks that it decided.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct HotKeys {
+    /// The time that was sampled, 20 seconds at most.
+    pub span_ms: u64,
+    /// One check in so many was looked at; all counts are multiplied by it.
+    pub sampled: u64,
+    /// The keys asked for most, at most 64, the first first.
+    pub asked: Vec<HotKey>,
+    /// The keys denied most; their `checks` are denials.
+    pub denied: Vec<HotKey>,
+}
+
+/// A key that is asked for often.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct HotKey {
+    /// Name of the policy.
+    pub policy: String,
+    /// The key.
+    pub key: String,
+    /// Checks in the time that was sampled, about.
+    pub checks: u64,
+    /// By how much that may be too high, since others had the key's place before.
+    pub error: u64,
+    /// Of these, denied.
+    pub denied: u64,
 }
 
 /// A policy set as text.

@@ -4,7 +4,9 @@ use std::fmt::Debug;
 
 use serde::{Deserialize, Serialize};
 
-use super::admin::{AdminRequest, AdminResponse, Inspected, InspectedLimit, PolicyLine, Status};
+use super::admin::{
+    AdminRequest, AdminResponse, HotKey, HotKeys, Inspected, InspectedLimit, PolicyLine, Status,
+};
 use super::client::{
     Ask, PolicyRef, Request, RequestBody, Response, ResponseBody, Target, WireDecision, WireSource,
 };
@@ -256,6 +258,7 @@ fn admin_requests_keep_their_bytes() {
         (AdminRequest::Inspect(NAMED), "09000000010003617069026b31"),
         (AdminRequest::Policies, "0100000002"),
         (AdminRequest::Status, "0100000003"),
+        (AdminRequest::Hot, "010000000a"),
     ];
     for (request, golden) in cases {
         pinned_bytes(&request, golden);
@@ -304,9 +307,28 @@ fn admin_answers_keep_their_bytes() {
             AdminResponse::Failed(WireError::Unavailable),
             "020000000406",
         ),
+        (
+            AdminResponse::Hot(Box::new(hot_keys())),
+            "0f0000000b01020103617069026b3103040500",
+        ),
     ];
     for (answer, golden) in cases {
         pinned(&answer, golden);
+    }
+}
+
+fn hot_keys() -> HotKeys {
+    HotKeys {
+        span_ms: 1,
+        sampled: 2,
+        asked: vec![HotKey {
+            policy: "api".to_owned(),
+            key: "k1".to_owned(),
+            checks: 3,
+            error: 4,
+            denied: 5,
+        }],
+        denied: Vec::new(),
     }
 }
 

@@ -77,7 +77,8 @@ async fn carry_out<S: Service>(service: &Arc<S>, request: AdminRequest<'_>) -> A
         | AdminRequest::Node(_)
         | AdminRequest::PolicyFile
         | AdminRequest::PolicyApply(_)
-        | AdminRequest::Slot(_) => {
+        | AdminRequest::Slot(_)
+        | AdminRequest::Hot => {
             return service.admin(&request).await;
         }
     };

@@ -9,8 +9,10 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use tokio::task::yield_now;
 use tokio::time::timeout;
 
+use super::admission::Admission;
 use super::quic::Server;
 use super::service::{
     Answer, Carried, Decided, Kept, Mode, Postponed, Service, Settled, Task, Via, Wait,
@@ -40,6 +42,11 @@ impl<S: Service> Desk<S> {
     /// The desk of a node's server.
     pub(crate) const fn new(server: Arc<Server<S>>) -> Self {
         Self { server }
+    }
+
+    /// What is in progress on the node, and its bounds.
+    pub(super) fn admission(&self) -> &Admission {
+        self.server.admission()
     }
 
     /// Decides `asks` as one batch, by this node or by those that own the keys, and resolves once
@@ -161,6 +168,8 @@ impl<S: Service> Desk<S> {
         let Some(wait) = wait else {
             return Ok(Kept::All);
         };
+        // Others on this thread who are ready decide first: one commit is for all of them.
+        yield_now().await;
         let kept = timeout(left, self.server.service().kept(wait));
         // It is counted, and nobody waits to hear whether it is kept.
         kept.await.unwrap_or(Err(WireError::AnswerLost))
@@ -169,6 +178,9 @@ impl<S: Service> Desk<S> {
 
 /// Runs tasks until each of `count` checks has an answer.
 async fn settle(tasks: Vec<Task<Settled>>, count: usize) -> Vec<Decided> {
+    if tasks.is_empty() {
+        return vec![Err(WireError::Unavailable); count];
+    }
     let mut answers = vec![Err(WireError::Unavailable); count];
     let mut work: FuturesUnordered<_> = tasks.into_iter().collect();
     while let Some(settled) = work.next().await {

@@ -33,6 +33,7 @@ mod parked;
 mod peer_door;
 mod pieces;
 mod quic;
+mod resp;
 mod round;
 mod service;
 mod stream;
@@ -49,6 +50,7 @@ pub(crate) use desk::Desk;
 pub(crate) use http::{Figures, Http, HttpSettings, NodeFigures, PolicyFigures};
 pub(crate) use peer_door::{PeerDoor, Stranger, Visit, Visited, Visitor};
 pub(crate) use quic::{Server, Stopping};
+pub(crate) use resp::Resp;
 pub(crate) use service::{
     Answer, Carried, Decided, Kept, Mode, Postponed, Service, Settled, Task, Via, Wait, kept_apart,
 };

@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::commands::{
-    certs, check, cluster, config, import, inspect, load, members, node, owner, policies, policy,
+    certs, check, cluster, config, hot, import, inspect, load, members, node, owner, policies, policy,
     replay, reset, ring, slot, status, top, wal,
 };
 use crate::nodes::Nodes;
@@ -71,6 +71,8 @@ pub(crate) enum Command {
     Slot(slot::Args),
     /// Say whether one more node may be lost, or change on how many nodes slots are
     Cluster(cluster::Args),
+    /// Show the keys that are asked for and denied most, over all nodes
+    Hot(hot::Args),
     /// Watch the cluster live
     Top(top::Args),
     /// Drain a node, take it out, or change its weight

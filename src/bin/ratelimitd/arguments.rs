@@ -98,6 +98,9 @@ pub(crate) struct Serve {
     /// Answer clients that have no certificate
     #[arg(long)]
     pub(crate) insecure: bool,
+    /// Serve the Redis protocol (RATELIMIT, CL.THROTTLE) on this address [default: off]
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) resp: Option<SocketAddr>,
     /// Threads that serve [default: one a core]
     #[arg(long, value_name = "N")]
     pub(crate) workers: Option<usize>,
@@ -132,6 +135,9 @@ pub(crate) struct Dev {
     /// Threads of each node that serve [default: one a core, or 1 if there are several nodes]
     #[arg(long, value_name = "N")]
     pub(crate) workers: Option<usize>,
+    /// Serve the Redis protocol on this address; further nodes take the ports after it
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) resp: Option<SocketAddr>,
     #[command(flatten)]
     pub(crate) log: Log,
     /// Have the first node answer HTTP on this address [default: 127.0.0.1, the port of --listen

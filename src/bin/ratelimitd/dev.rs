@@ -62,6 +62,7 @@ pub(crate) fn run(arguments: &Dev) -> anyhow::Result<()> {
         policy: first_policy(&set),
         replicas: arguments.replicas,
         http: nodes.first().and_then(Node::http_address),
+        resp: nodes.first().and_then(Node::resp_address),
     });
     serve::until_stopped(&nodes, &mut watch, &mut hearing);
     serve::stop(nodes, STOP_WAIT, hearing)
@@ -98,6 +99,7 @@ fn options(
     options.join = first.iter().map(ToString::to_string).collect();
     options.drain_timeout = STOP_WAIT;
     options.http.listen = first.is_none().then(|| http(arguments));
+    options.resp = arguments.resp.map(|first| listen(first, n)).transpose()?;
     Ok(options)
 }
 
@@ -134,6 +136,7 @@ struct Hello {
     policy: String,
     replicas: u8,
     http: Option<SocketAddr>,
+    resp: Option<SocketAddr>,
 }
 
 #[expect(
@@ -173,6 +176,12 @@ impl Hello {
         if let Some(http) = self.http {
             lines.push(format!(
                 "curl -i 'http://{http}/v1/check/{policy}?key=user-42'"
+            ));
+        }
+        if let Some(resp) = self.resp {
+            let (ip, port) = (resp.ip(), resp.port());
+            lines.push(format!(
+                "redis-cli -h {ip} -p {port} RATELIMIT {policy} user-42"
             ));
         }
         let changed = if several {
@@ -236,6 +245,7 @@ mod tests {
             policy: "api".into(),
             replicas,
             http: Some(SocketAddr::from(([127, 0, 0, 1], 7480))),
+            resp: None,
         };
         let one = hello(1, 1).text("ctl");
         assert!(!one.contains("ctl ring"), "{one}");

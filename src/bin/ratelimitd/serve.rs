@@ -41,6 +41,9 @@ pub(crate) fn run(arguments: &Serve) -> anyhow::Result<()> {
     if let Some(address) = node.http_address() {
         tracing::info!(%address, "serving HTTP");
     }
+    if let Some(address) = node.resp_address() {
+        tracing::info!(%address, "serving the Redis protocol");
+    }
     if config.advertised().is_none() {
         tracing::info!(
             listen = %config.listen,
@@ -87,6 +90,7 @@ fn overrides(arguments: &Serve) -> NodeOverrides {
         log_format: arguments.log.log_format,
         log_level: arguments.log.log_level.clone(),
         http: arguments.http,
+        resp: arguments.resp,
     }
 }
 
@@ -116,6 +120,8 @@ fn options(config: &NodeConfig) -> anyhow::Result<NodeOptions> {
     options.max_connections = config.server.max_connections;
     options.max_in_flight = config.server.max_in_flight;
     options.http = config.http.clone();
+    options.resp = config.resp.listen;
+    options.resp_password = config.resp.load_password()?;
     Ok(options)
 }
 

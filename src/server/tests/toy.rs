@@ -20,10 +20,10 @@ use crate::types::Slot;
 
 /// What is kept: numbers of commits, or that the storage failed.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::server) struct Written {
-    pub(in crate::server) committed: u64,
-    pub(super) synced: u64,
-    pub(in crate::server) failed: bool,
+pub(crate) struct Written {
+    pub(crate) committed: u64,
+    pub(crate) synced: u64,
+    pub(crate) failed: bool,
 }
 
 /// Policies: `late` is decided when the gate named like the key is open, `free` and `deny` need no
@@ -35,9 +35,9 @@ pub(crate) struct Toy {
     /// Numbers of slots, as long as the answer's key, of which everything is lost.
     pub(super) lost: Mutex<BTreeSet<u16>>,
     /// Number of checks in each batch.
-    pub(super) batches: Mutex<Vec<usize>>,
+    pub(crate) batches: Mutex<Vec<usize>>,
     pub(super) commands: Mutex<Vec<String>>,
-    pub(super) turned_away: Mutex<usize>,
+    pub(crate) turned_away: Mutex<usize>,
     pub(super) connections: watch::Sender<usize>,
     pub(super) policies: Mutex<Vec<PolicyLine>>,
     /// Keys, and commands, that what was deferred may be answered for.
@@ -78,12 +78,12 @@ pub(super) fn decision(allowed: bool, limit: u64) -> WireDecision {
 }
 
 impl Toy {
-    pub(in crate::server) fn keep(&self, change: impl FnOnce(&mut Written)) {
+    pub(crate) fn keep(&self, change: impl FnOnce(&mut Written)) {
         self.kept.send_modify(change);
     }
 
     /// Resolves when the last batch had `checks` checks.
-    pub(in crate::server) async fn decided(&self, checks: usize) {
+    pub(crate) async fn decided(&self, checks: usize) {
         while self.batches.lock().last() != Some(&checks) {
             tokio::task::yield_now().await;
         }
@@ -100,7 +100,7 @@ impl Toy {
     }
 
     /// Opens the gate that tasks of this name wait for.
-    pub(in crate::server) fn open(&self, gate: &str) {
+    pub(crate) fn open(&self, gate: &str) {
         self.open_gates
             .send_modify(|open| open.extend([gate.to_owned()]));
     }
@@ -256,6 +256,7 @@ impl Service for Toy {
             | AdminRequest::Node(_)
             | AdminRequest::PolicyFile
             | AdminRequest::PolicyApply(_)
+            | AdminRequest::Hot
             | AdminRequest::Slot(_) => AdminResponse::Failed(WireError::Unavailable),
         }
     }

@@ -8,5 +8,6 @@ mod config;
 mod import;
 mod load;
 mod online;
+mod redis;
 mod replay;
 mod wal;

@@ -56,6 +56,11 @@ impl Served {
         Self { node, certs }
     }
 
+    /// Where it speaks the Redis protocol.
+    pub(super) fn resp_address(&self) -> std::net::SocketAddr {
+        self.node.resp_address().unwrap()
+    }
+
     /// Stops the node in order.
     pub(super) fn stop(self) {
         self.node.stop(Duration::from_secs(30)).unwrap();
@@ -75,7 +80,7 @@ impl Served {
     }
 
     /// Runs a command that must succeed, and reads its JSON.
-    fn json(&self, arguments: &[&str]) -> Value {
+    pub(super) fn json(&self, arguments: &[&str]) -> Value {
         let output = self.ctl(&[arguments, &["-o", "json"]].concat());
         assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
         json_of(&output)

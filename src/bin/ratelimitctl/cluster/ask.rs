@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use distributed_rate_limiter::client::{Admin, Ring, RingNode, SlotView};
+use distributed_rate_limiter::client::{Admin, HotKeys, Ring, RingNode, SlotView};
 use distributed_rate_limiter::node::clock::mono_now;
 use futures_util::future::join_all;
 use tokio::time::timeout;
@@ -41,6 +41,16 @@ pub(crate) struct ToldSlot {
     pub(crate) address: String,
     /// What it said, or why it said nothing.
     pub(crate) view: Result<SlotView, String>,
+}
+
+/// What a node says of the keys that are asked for most.
+#[derive(Debug, Clone)]
+pub(crate) struct ToldHot {
+    pub(crate) node: u128,
+    /// Where it was asked.
+    pub(crate) address: String,
+    /// What it said, or why it said nothing.
+    pub(crate) keys: Result<HotKeys, String>,
 }
 
 /// All nodes of a cluster that can be found.
@@ -135,6 +145,29 @@ impl<'a> Cluster<'a> {
                 node,
                 address,
                 view,
+            }
+        });
+        Ok(join_all(asking).await)
+    }
+
+    /// Asks every node for the keys that are asked for most.
+    pub(crate) async fn hot(&mut self) -> Result<Vec<ToldHot>, Failure> {
+        let seen = self.ask().await?;
+        let open = &self.open;
+        let asking = seen.into_iter().map(async |seen| {
+            let keys = match (seen.answer, open.get(&seen.node)) {
+                (Ok(_), Some(admin)) => {
+                    let told = admin.hot().await;
+                    told.map_err(|error| Failure::from(error).reason())
+                }
+                (Ok(_), None) => Err("its connection is lost".to_owned()),
+                (Err(reason), _) => Err(reason),
+            };
+            let (node, address) = (seen.node, seen.address);
+            ToldHot {
+                node,
+                address,
+                keys,
             }
         });
         Ok(join_all(asking).await)

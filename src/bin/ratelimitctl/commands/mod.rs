@@ -4,6 +4,7 @@ pub(crate) mod certs;
 pub(crate) mod check;
 pub(crate) mod cluster;
 pub(crate) mod config;
+pub(crate) mod hot;
 pub(crate) mod import;
 pub(crate) mod inspect;
 pub(crate) mod load;
@@ -40,6 +41,7 @@ pub(crate) fn run(cli: Cli, output: Output) -> Result<Exit, Failure> {
         Command::Owner(args) => owner::run(args, nodes, output),
         Command::Slot(args) => slot::run(&args, nodes, output),
         Command::Cluster(args) => cluster::run(&args, nodes, output),
+        Command::Hot(args) => hot::run(&args, nodes, output),
         Command::Top(args) => top::run(&args, nodes, cli.output),
         Command::Node(args) => node::run(&args, nodes, output),
         Command::Reset(args) => reset::run(args, nodes, output),
