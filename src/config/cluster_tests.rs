@@ -1,6 +1,6 @@
 use super::super::diagnostic::{Checked, ConfigError};
-use super::super::overrides::NodeOverrides;
 use super::super::node_file::read_node;
+use super::super::overrides::NodeOverrides;
 use super::super::source::Source;
 use super::*;
 

@@ -28,11 +28,10 @@ pub use crate::types::{BearerToken, HeaderStyle, KeyFrom, NotAToken};
 pub use cluster::ClusterConfig;
 pub use diagnostic::{Checked, ConfigError, Diagnostic, Place, Severity};
 pub use http::HttpConfig;
-pub use overrides::NodeOverrides;
 pub use node::{
-    AfterPowerLoss, ClockConfig, LogConfig, NodeConfig, ServerConfig, StorageConfig,
-    TableConfig,
+    AfterPowerLoss, ClockConfig, LogConfig, NodeConfig, ServerConfig, StorageConfig, TableConfig,
 };
+pub use overrides::NodeOverrides;
 pub use reload::{PolicyFile, Watch};
 pub use render::render_policies;
 pub use resp::{Password, PasswordError, RespConfig};

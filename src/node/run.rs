@@ -261,13 +261,14 @@ impl Node {
             workers,
             drain_timeout: options.drain_timeout,
         };
-        node.workers.serve(&node.server, sockets, &setup, &mut edges)?;
+        node.workers
+            .serve(&node.server, sockets, &setup, &mut edges)?;
         Ok(node)
     }
 
     /// Where the tests of edges ask.
     #[cfg(test)]
-    pub(crate) fn desk(&self) -> crate::server::Desk<impl crate::server::Service + use<>> {
+    pub(crate) fn desk(&self) -> crate::server::Desk<impl Service + use<>> {
         crate::server::Desk::new(Arc::clone(&self.server))
     }
 

@@ -42,11 +42,19 @@ struct Worker {
 }
 
 /// What a worker is to serve.
-#[derive(Debug)]
 struct Work {
     server: NodeServer,
     endpoint: Endpoint,
     edges: Vec<Serve<Clustered<Engine>>>,
+}
+
+impl std::fmt::Debug for Work {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Work")
+            .field("endpoint", &self.endpoint)
+            .field("edges", &self.edges.len())
+            .finish_non_exhaustive()
+    }
 }
 
 /// Counts a worker among those that serve, until dropped.

@@ -3,8 +3,8 @@
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::commands::{
-    certs, check, cluster, config, hot, import, inspect, load, members, node, owner, policies, policy,
-    replay, reset, ring, slot, status, top, wal,
+    certs, check, cluster, config, hot, import, inspect, load, members, node, owner, policies,
+    policy, replay, reset, ring, slot, status, top, wal,
 };
 use crate::nodes::Nodes;
 use crate::outcome::EXIT_CODES;

@@ -144,7 +144,8 @@ fn failure(answer: ResponseBody) -> WireError {
         | ResponseBody::Refunded { .. }
         | ResponseBody::Reserved { .. }
         | ResponseBody::Done
-        | ResponseBody::Routes(_) => WireError::Unavailable,
+        | ResponseBody::Routes(_)
+        | ResponseBody::ReplicaRoutes(_) => WireError::Unavailable,
     }
 }
 

@@ -20,8 +20,8 @@ use super::page::Watchers;
 use super::problem::{Failure, Problem};
 use super::query::{Parameters, number};
 use super::{connection, readiness, routes};
-use crate::server::grpc::GrpcSetup;
 use crate::protocol::admin::{AdminRequest, AdminResponse, Ring, Status};
+use crate::server::grpc::GrpcSetup;
 use crate::server::{Desk, Protocol, Service, Stopping};
 use crate::types::{BearerToken, HeaderStyle, KeyFrom};
 

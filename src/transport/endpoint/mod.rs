@@ -16,6 +16,6 @@ pub(crate) use client_side::{client_config, client_endpoint_from};
 pub(crate) use server_side::{ServerSetup, bind};
 #[cfg(feature = "server")]
 pub(crate) use settings::widen_for_peer;
+pub(crate) use settings::{STREAMS_MAX, probe};
 #[cfg(feature = "server")]
 pub(crate) use tcp::bind_tcp;
-pub(crate) use settings::{STREAMS_MAX, probe};
