@@ -39,6 +39,10 @@ pub(in crate::node) fn open(dir: &Path, birth: Birth) -> Arc<Engine> {
 }
 
 /// An owner of all slots and a replica that follows, of one cluster, with what the one commits.
+#[expect(
+    clippy::type_complexity,
+    reason = "what `Engine::take_in` returns, told by slots"
+)]
 /// Has a replica take in whole frames; what was refused, of which slot and position.
 fn take_in<'e>(
     replica: &'e Engine,

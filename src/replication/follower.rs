@@ -48,6 +48,10 @@ pub(crate) enum Taken {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Found {
     /// It is applied, now or before.
+    #[cfg_attr(
+        not(any(test, feature = "internals")),
+        expect(dead_code, reason = "a link tells only of what was not")
+    )]
     Done,
     /// A commit before it is missing, or it is of another reign.
     Gap,

@@ -36,14 +36,13 @@ impl Listed {
     /// less than 255.
     pub(super) fn push(&mut self, n: usize, bucket: Bucket) {
         let before = self.total();
-        match self.few.get_mut(before) {
-            Some(place) => *place = bucket,
-            None => {
-                if before == FEW {
-                    self.many.extend_from_slice(&self.few);
-                }
-                self.many.push(bucket);
+        if let Some(place) = self.few.get_mut(before) {
+            *place = bucket;
+        } else {
+            if before == FEW {
+                self.many.extend_from_slice(&self.few);
             }
+            self.many.push(bucket);
         }
         if let Some(len) = self.lens.get_mut(n) {
             *len = len.saturating_add(1);

@@ -32,6 +32,7 @@ use crate::node::peers::{ClusterIdentity, Door, Joiner, Own, PeerNet, join};
 use crate::node::start::Birth;
 use crate::ownership::{Ownership, Settings as OwnershipSettings};
 use crate::storage::layout::is_new;
+use crate::transport::CertError;
 use crate::transport::tls::Credentials;
 use crate::types::{BootCounter, NodeId, Replicas, SLOT_COUNT, Slot, SlotRecord, SlotSet};
 
@@ -164,11 +165,7 @@ impl Membership {
         let mut net = PeerNet::new(own.clone(), roster.clone(), part.credentials)
             .map_err(StartError::Credentials)?;
         let door = net.door();
-        let berths = workers.into_iter().map(|runtime| {
-            let dialer = net.link_dialer(part.credentials)?;
-            Ok(Berth { runtime, dialer })
-        });
-        let berths = berths.collect::<Result<_, _>>();
+        let berths = berths(&net, part.credentials, workers);
         let berths = berths.map_err(StartError::Credentials)?;
         let links = Links::start(engine, berths).map_err(StartError::Thread)?;
         door.open_to_links(links.door());
@@ -319,6 +316,19 @@ fn control(
         shut_out: None,
         changed: true,
     }
+}
+
+/// Where the links are driven: on the workers.
+fn berths(
+    net: &PeerNet,
+    credentials: &Credentials,
+    workers: Vec<Handle>,
+) -> Result<Vec<Berth>, CertError> {
+    let berths = workers.into_iter().map(|runtime| {
+        let dialer = net.link_dialer(credentials)?;
+        Ok(Berth { runtime, dialer })
+    });
+    berths.collect()
 }
 
 fn runtime() -> Result<Runtime, StartError> {

@@ -35,7 +35,9 @@ impl Replicated for Record {
 
     fn pack(&self, _number: u64, behind: &[Waiting], record: &mut Vec<u8>) {
         record.push(self.byte);
-        behind.iter().for_each(|(it, _)| record.extend(it.groups()));
+        for (it, _) in behind {
+            record.extend(it.groups());
+        }
     }
 
     fn appended(&self) {
