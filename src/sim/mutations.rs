@@ -78,7 +78,6 @@ impl Mutation {
             Self::AnswerBeforeMajority
                 | Self::ReplicateBelowPromise
                 | Self::GapsAccepted
-                | Self::GivenUpForgotten
                 | Self::ReplicateOntoOlderEpoch
                 | Self::IncompleteTrusted
                 | Self::RepairWithoutIncarnation

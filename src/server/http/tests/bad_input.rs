@@ -107,7 +107,7 @@ async fn only_json_is_read_and_only_known_methods_and_paths() {
         ("HEAD /healthz", 200, None),
         ("GET /v1/keys/free/a/b", 404, None),
         ("GET /v1/check/", 404, None),
-        ("GET /", 404, None),
+        ("POST /", 405, Some("GET, HEAD")),
         ("GET /v2", 404, None),
         ("OPTIONS *", 404, None),
     ] {

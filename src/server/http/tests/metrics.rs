@@ -131,7 +131,7 @@ async fn metrics_keep_the_format_and_its_conventions() {
         "/v1/check/free?key=a",
         "/v1/check/deny?key=a",
         "/v1/check/none?key=a",
-        "/",
+        "/nothing",
     ] {
         site.ask(&plain(&format!("GET {path}"), &[])).await;
     }
