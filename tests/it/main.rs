@@ -13,6 +13,7 @@ mod damage;
 mod disk;
 mod evicted;
 mod http;
+mod packaging;
 mod reload;
 mod remembered;
 mod shutdown;
