@@ -16,8 +16,8 @@
 //! One connection's mistakes end that stream or connection and touch no other. [`bounds`] names
 //! everything that is bounded, and [`quic`] accepts connections and shuts down.
 //!
-//! Protocols beside QUIC come in by [`tcp`] and ask at the [`Desk`], which takes the same path;
-//! [`http`] is one of them.
+//! Protocols beside QUIC come in by [`tcp`] and ask at the [`Desk`], which takes the same path: [`http`],
+//! with [`grpc`] on the same listener, and [`resp`].
 
 mod admin;
 mod admission;

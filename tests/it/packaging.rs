@@ -1,4 +1,5 @@
-//! What is in `config/` for services is well formed, and names only what there is.
+//! The files in `config/` for services use only options that there are, and completions and man pages
+//! are made.
 
 use std::fs;
 use std::process::Command;

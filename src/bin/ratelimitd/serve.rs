@@ -131,7 +131,8 @@ fn warn(warnings: &[Diagnostic]) {
     }
 }
 
-/// Serves until a signal says to stop, or the storage failed and other nodes take over; takes changed policies in meanwhile.
+/// Serves until a signal says to stop, or until the storage failed and other nodes take over; takes
+/// changed policies in meanwhile.
 pub(crate) fn until_stopped(nodes: &[Node], watch: &mut Watch, hearing: &mut Hearing) {
     let Hearing { runtime, signals } = hearing;
     runtime.block_on(async {

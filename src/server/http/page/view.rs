@@ -67,13 +67,8 @@ struct PolicyView<'a> {
 impl<S: Service> Edge<S> {
     /// The node's view as JSON; none if it does not tell how it is.
     pub(super) async fn view(&self) -> Option<String> {
-        let AdminResponse::Status(status) = self.desk.admin(&AdminRequest::Status).await else {
-            return None;
-        };
-        let ring = match self.desk.admin(&AdminRequest::Ring).await {
-            AdminResponse::Ring(ring) => *ring,
-            _no_cluster => Ring::default(),
-        };
+        let (status, ring) = self.look().await;
+        let status = status?;
         let lines = match self.desk.admin(&AdminRequest::Policies).await {
             AdminResponse::Policies(lines) => lines,
             _none => Vec::new(),
