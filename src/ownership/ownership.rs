@@ -25,6 +25,7 @@ use super::vouch::Vouched;
 use crate::types::{Configuration, Epoch, MonoTime, NodeId, Replicas, SLOT_COUNT, Slot, SlotSet};
 
 /// What a slot is to this node.
+#[cfg(any(test, feature = "internals"))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Standing {
     /// This node decides.
@@ -193,6 +194,7 @@ impl Ownership {
         self.following.lose(peer);
         self.catch_ups.lose(peer);
         self.reconfigure.lose(peer);
+        self.takeover.lose(peer);
         self.becoming.iter_mut().for_each(|it| it.forget(peer));
     }
 
@@ -264,6 +266,7 @@ impl Ownership {
     }
 
     /// What a slot is to this node.
+    #[cfg(any(test, feature = "internals"))]
     pub(crate) fn standing(&self, slot: Slot) -> Standing {
         if let Some(epoch) = self.owner.serving(slot) {
             return Standing::Serving { epoch };

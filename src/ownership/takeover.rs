@@ -47,6 +47,14 @@ impl Takeover {
         self.heard.insert(node, now);
     }
 
+    /// The connection to a node is lost, and with it what it was asked.
+    pub(super) fn lose(&mut self, node: NodeId) {
+        for suspect in self.suspects.values_mut() {
+            suspect.asked.remove(&node);
+            suspect.answers.remove(&node);
+        }
+    }
+
     fn is_silent(&mut self, ledger: &Ledger, node: NodeId) -> bool {
         let since = *self.since.get_or_insert(ledger.now);
         let heard = self.heard.get(&node).copied().unwrap_or(since);
@@ -149,19 +157,19 @@ impl Takeover {
                 jitter: ledger.jitter.stretch(rank).saturating_sub(rank),
             }
         });
-        let new = suspect.judged_at.is_none() && suspect.asked_at == MonoTime::default();
-        if new || ledger.now.since(suspect.asked_at) > ledger.settings.silence {
-            suspect.asked_at = ledger.now;
+        if ledger.now.since(suspect.asked_at) > ledger.settings.silence {
+            suspect.asked.clear();
             suspect.answers.clear();
-            suspect.asked = ledger
-                .peers
-                .iter()
-                .copied()
-                .filter(|it| *it != owner)
-                .collect();
-            for &peer in &suspect.asked {
+        }
+        let peers = ledger.peers.iter().copied().filter(|it| *it != owner);
+        // Those too who are reached only now: they may hear the owner.
+        let unasked: Vec<NodeId> = peers.filter(|it| !suspect.asked.contains(it)).collect();
+        if !unasked.is_empty() {
+            suspect.asked_at = ledger.now;
+            for &peer in &unasked {
                 ledger.out.answer(peer, Message::AskHeard { owner });
             }
+            suspect.asked.extend(unasked);
             ledger.out.wake(ledger.now.plus(ledger.settings.ask));
         }
         if suspect.is_judged(ledger) {
@@ -171,10 +179,11 @@ impl Takeover {
 }
 
 impl Suspect {
-    /// Whether all who were asked have answered, or had the time to.
+    /// Whether some were asked, and all of them have answered or had the time to.
     fn is_judged(&self, ledger: &Ledger) -> bool {
-        ledger.now.since(self.asked_at) >= ledger.settings.ask
-            || self.asked.iter().all(|it| self.answers.contains_key(it))
+        let waited = ledger.now.since(self.asked_at) >= ledger.settings.ask;
+        let all_answered = self.asked.iter().all(|it| self.answers.contains_key(it));
+        !self.asked.is_empty() && (waited || all_answered)
     }
 
     /// Whether this replica's turn has come, and the owner is not heard by so many that it may go on

@@ -18,9 +18,6 @@ pub(crate) const HOLDERS_TOLD: usize = 3;
 pub(crate) struct Slot(u16);
 
 impl Slot {
-    /// The first one.
-    pub(crate) const FIRST: Self = Self(0);
-
     /// The slot numbered `number`, or `None` if there is no such slot.
     pub(crate) const fn new(number: u16) -> Option<Self> {
         if number < SLOT_COUNT {

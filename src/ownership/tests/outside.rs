@@ -18,7 +18,7 @@ impl World {
         }
     }
 
-    fn connect(&mut self, a: NodeId, b: NodeId) {
+    pub(super) fn connect(&mut self, a: NodeId, b: NodeId) {
         self.messages
             .retain(|it| (it.0, it.1) != (a, b) && (it.0, it.1) != (b, a));
         self.links.extend([(a, b), (b, a)]);

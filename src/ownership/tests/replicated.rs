@@ -157,6 +157,21 @@ fn an_owner_that_a_majority_hears_is_left_alone() {
 }
 
 #[test]
+fn who_comes_back_asks_whom_it_reaches_before_it_takes_over_from_whom_it_does_not() {
+    let mut world = at_rest(3);
+    world.crash(3);
+    world.run_for(Duration::from_secs(1));
+    world.start(3);
+    world.cut(3);
+    world.run_for(Duration::from_secs(3));
+    let epoch = world.at(1).life.record(slot(0)).unwrap().epoch;
+    world.connect(node(3), node(2));
+    world.run_for(Duration::from_secs(5));
+    assert_eq!(world.at(1).life.record(slot(0)).unwrap().epoch, epoch);
+    assert_eq!(world.at(1).serves(), ALL, "node 2 hears it");
+}
+
+#[test]
 fn one_replica_becomes_three_and_three_become_one() {
     let mut world = World::new(4);
     world.lenient = true;
