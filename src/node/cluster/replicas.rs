@@ -6,13 +6,11 @@ use std::time::Duration;
 use super::control::{Control, Done};
 use super::effects::told;
 use super::pull::{Asked, CaughtUp, Pull};
-use crate::limiter::policy::Durability;
 use crate::node::clock;
 use crate::node::links::LinkEvent;
 use crate::ownership::event::{Copied, Event, Origin, TaskId};
 use crate::ownership::message::Message;
 use crate::protocol::bulk::BulkRequest;
-use crate::server::Wait;
 use crate::types::{Configuration, Epoch, MonoTime, NodeId, Position, Slot, SlotSet, SlotTime};
 
 /// How long a state that lacks commits which are still on their way may wait for them until it is
@@ -107,31 +105,17 @@ impl Control {
     pub(super) async fn freeze(&mut self, task: TaskId, slots: SlotSet) -> Option<Event> {
         let served = slots.iter().filter(|it| self.engine.table.is_served(*it));
         let served: Vec<Slot> = served.collect();
-        let has_granted = !served.is_empty();
         self.seals.begin(served.into_iter(), clock::mono_now());
         let frozen = self.engine.freeze(&slots).await;
-        // A replica's answer to a seal, on which a takeover waits, is not held up.
-        if has_granted {
-            self.wait_for_replicas().await;
-        }
+        // Who waits for what was committed last gets an answer if the replicas take it in soon. If they
+        // do not, those grants are lost to who asked for them, and count all the same.
+        let settled = self.engine.replication.settled(&slots);
+        tokio::time::timeout(REPLICAS_WAIT, settled).await.ok();
         self.engine.replication.stop(&slots);
         self.links.close(&slots);
         self.tell_deaf(&slots);
         self.cluster.forwarder.changed();
         frozen.ok().map(|slots| Event::Frozen { task, slots })
-    }
-
-    /// What was committed last has gone to the replicas: who waits for it gets an answer if they take it
-    /// in soon.
-    async fn wait_for_replicas(&self) {
-        let wait = Wait {
-            ticket: self.engine.committer.committed(),
-            durability: Durability::Process,
-            slot: Slot::FIRST,
-        };
-        let kept = self.engine.replication.kept(wait);
-        // If they do not, those grants are lost to who asked for them, and count all the same.
-        tokio::time::timeout(REPLICAS_WAIT, kept).await.ok();
     }
 
     /// Has the owners of slots know that a higher ballot was promised here.

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 
 use super::bits::SlotBits;
 use super::send::{Outgoing, Sender};
@@ -35,6 +36,8 @@ pub(crate) struct Replication {
     some_lost: AtomicBool,
     /// How many wait for a sync, here or elsewhere.
     waiting_for_sync: AtomicUsize,
+    /// Told when something has changed under the lock.
+    changed: Notify,
     outgoing: OnceLock<Arc<dyn Outgoing>>,
 }
 
@@ -72,6 +75,7 @@ impl Replication {
             lost_through: (0..SLOT_COUNT).map(|_| AtomicU64::new(0)).collect(),
             some_lost: AtomicBool::new(false),
             waiting_for_sync: AtomicUsize::new(0),
+            changed: Notify::new(),
             outgoing: OnceLock::new(),
         }
     }
@@ -265,6 +269,26 @@ impl Replication {
         }
     }
 
+    /// Resolves when all commits of these slots that were taken so far are on a majority, synced if
+    /// somebody waits for that, or lost. What is outstanding of other slots does not hold it up. Cancel
+    /// safe.
+    pub(crate) async fn settled(&self, slots: &SlotSet) {
+        loop {
+            // Made before the look: a change after it is not missed.
+            let changed = self.changed.notified();
+            let is_sync_awaited = self.waiting_for_sync.load(Ordering::Acquire) > 0;
+            let goal = if is_sync_awaited {
+                Goal::Synced
+            } else {
+                Goal::Appended
+            };
+            if !self.side.lock().tracker.is_outstanding(slots, goal) {
+                return;
+            }
+            changed.await;
+        }
+    }
+
     /// Whether what the wait is for is lost: then nobody may be told that it grants.
     pub(crate) fn is_lost(&self, wait: Wait) -> bool {
         let goal = goal_of(wait.durability);
@@ -294,6 +318,7 @@ impl Replication {
         let marks = side.tracker.replicated();
         drop(side);
         self.waiters.publish(marks, &mut Vec::new());
+        self.changed.notify_waiters();
         changed
     }
 

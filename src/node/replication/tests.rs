@@ -202,6 +202,41 @@ async fn without_a_majority_just_that_slots_answers_are_lost() {
     assert!(!replication.is_lost(wait(2, 2, Durability::Process)));
 }
 
+/// Whether that is so at once.
+async fn settled(replication: &Replication, slots: &[u16]) -> bool {
+    let slots: SlotSet = slots.iter().map(|n| slot(*n)).collect();
+    let mut settled = Box::pin(replication.settled(&slots));
+    poll_fn(|cx| Poll::Ready(settled.as_mut().poll(cx).is_ready())).await
+}
+
+#[tokio::test]
+async fn a_seal_waits_for_what_was_granted_in_its_slots_and_for_no_others() {
+    let (replication, _links) = replication();
+    assert!(settled(&replication, &[1, 2, 3]).await);
+    replication.commit(1, &record(1, &[(1, 1, 12), (2, 1, 12), (3, 1, 12)]), false);
+    assert!(settled(&replication, &[3]).await);
+    let sealed = SlotSet::from_iter([slot(1)]);
+    let acknowledge = async {
+        tokio::task::yield_now().await;
+        assert!(!settled(&replication, &[1]).await);
+        assert!(replication.applied(A, 5, 1, &SlotSet::EMPTY));
+    };
+    tokio::join!(replication.settled(&sealed), acknowledge);
+    // Slot 2 has no majority, and holds the watermark back.
+    assert_eq!(
+        now(&replication, wait(1, 1, Durability::Process)).await,
+        None
+    );
+    assert!(!settled(&replication, &[2]).await);
+    let _wanted = replication.wants_sync();
+    assert!(!settled(&replication, &[1]).await, "it is not synced there");
+    assert!(replication.synced(A, 5, 1));
+    assert!(settled(&replication, &[1]).await);
+    replication.tick(MonoTime::from_ns(1));
+    replication.tick(MonoTime::from_ns(600_000_000));
+    assert!(settled(&replication, &[2]).await, "lost is lost");
+}
+
 #[test]
 fn a_node_is_cut_off_when_none_of_its_slots_of_several_replicas_has_a_majority() {
     let (replication, _links) = replication();

@@ -284,6 +284,20 @@ impl Tracker {
         &self.without
     }
 
+    /// Whether commits of one of these slots are not on a majority yet, as far as `goal` asks. Those that
+    /// are lost will never be.
+    pub(crate) fn is_outstanding(&self, slots: &SlotSet, goal: Goal) -> bool {
+        let served = |slot: Slot| self.slots.get(slot.index())?.as_deref();
+        let mut served = slots.iter().filter_map(served);
+        served.any(|it| match it.standing {
+            Standing::Alone | Standing::Without => false,
+            Standing::Majority(class) => {
+                it.last > self.classes.reached(class, &self.peers).of(goal)
+            }
+            Standing::Missing { floor, .. } => it.last > floor.of(goal),
+        })
+    }
+
     /// Whether slots of several replicas are served, and none of them has had a majority for long: then
     /// this node reaches nobody, and others may have taken its slots over.
     pub(crate) fn is_cut_off(&self) -> bool {
