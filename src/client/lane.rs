@@ -287,6 +287,16 @@ impl Lane {
         );
     }
 
+    /// There is reason to believe that the node can be reached now: calls wait for the next attempt.
+    #[cfg(feature = "server")]
+    pub(super) fn retry(&self) {
+        let mut state = self.state.lock();
+        if let Link::Down(_) = state.link {
+            state.link = Link::Connecting;
+            self.publish(Health::Connecting);
+        }
+    }
+
     /// The lane belongs to no node any more: ends what is left, and turns away what comes.
     pub(super) fn vacate(&self) {
         self.refuse(Link::Vacant, Health::Vacant, &Outcome::Unsent);

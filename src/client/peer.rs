@@ -42,6 +42,10 @@ use crate::types::NodeId;
 /// Least time between two looks at the deadlines: so much later than its deadline a request may end.
 const DEADLINE_SLACK: Duration = Duration::from_millis(2);
 
+/// An attempt to connect that has taken so long has lost its first packet, which was sent before the
+/// peer began: QUIC sends it again later and later.
+const STALE_AFTER: Duration = Duration::from_millis(100);
+
 /// Most checks that wait for one peer at once, for each worker: twice what the peer takes in flight
 /// on a stream by default, so that one full stream's worth may queue behind another.
 pub(crate) const CHECKS_MAX: usize = 16 * 1024;
@@ -80,6 +84,7 @@ impl PeerClient {
             connection: Mutex::new(None),
             next_look_ns: AtomicU64::new(u64::MAX),
             sooner: Notify::new(),
+            reachable: Notify::new(),
         });
         let dialer = Dialer {
             seeds: vec![Seed::from(address)],
@@ -102,6 +107,20 @@ impl PeerClient {
     /// Whether its tasks have ended, with the runtime that ran them.
     pub(crate) fn is_closed(&self) -> bool {
         self.line.lane.health() == Health::Closed
+    }
+
+    /// Says that the peer lives, or has just begun to: if there is no connection one is made at once,
+    /// and requests wait for it.
+    pub(crate) fn hurry(&self) {
+        if self.line.lane.health() != Health::Up {
+            self.line.lane.retry();
+            self.line.reachable.notify_one();
+        }
+    }
+
+    /// Tells the peer that nothing more is asked. To be called when nothing is.
+    pub(crate) fn close(&self) {
+        self.line.close(b"");
     }
 
     /// Asks the peer; `after` begins when the future is first polled.
@@ -145,6 +164,8 @@ struct Line {
     next_look_ns: AtomicU64,
     /// Somebody waits whose deadline comes before that.
     sooner: Notify,
+    /// Woken when there is reason to believe that the node can be reached now.
+    reachable: Notify,
 }
 
 impl Line {
@@ -178,7 +199,7 @@ impl Line {
             let now = self.clock.now();
             let expiry = self.lane.expire(now);
             if expiry.silent {
-                self.give_up();
+                self.close(b"the node answers nothing");
             }
             let Some(next) = expiry.next else {
                 self.sooner.notified().await;
@@ -194,10 +215,16 @@ impl Line {
         }
     }
 
-    fn give_up(&self) {
+    fn close(&self, reason: &[u8]) {
         if let Some(connection) = self.connection.lock().take() {
-            connection.close(CloseCode::Done.number(), b"the node answers nothing");
+            connection.close(CloseCode::Done.number(), reason);
         }
+    }
+
+    /// Waits until an attempt that has taken long is better begun anew.
+    async fn is_stale(&self) {
+        tokio::time::sleep(STALE_AFTER).await;
+        self.reachable.notified().await;
     }
 
     /// Keeps the connection up, for ever.
@@ -205,7 +232,13 @@ impl Line {
         let mut backoff = Backoff::default();
         let mut pace = Pace::default();
         loop {
-            match dialer.connect(Vec::new()).await {
+            let connected = tokio::select! {
+                biased;
+                // Both arms are cancel safe.
+                connected = dialer.connect(Vec::new()) => connected,
+                () = self.is_stale() => continue,
+            };
+            match connected {
                 Ok(session) => {
                     let address = session.address;
                     pace.restored(self.clock.now(), address);
@@ -220,7 +253,11 @@ impl Line {
                     self.lane.set_down(&Arc::new(error));
                 }
             }
-            tokio::time::sleep(backoff.next_wait(rand::random())).await;
+            tokio::select! {
+                // Both arms are cancel safe.
+                () = tokio::time::sleep(backoff.next_wait(rand::random())) => {}
+                () = self.reachable.notified() => {}
+            }
         }
     }
 

@@ -157,6 +157,9 @@ impl Worker {
             let edges = work.edges.into_iter();
             let edges = join_all(edges.map(|serve| serve(Arc::clone(server))));
             join(Arc::clone(server).run(work.endpoint), edges).await;
+            server.service().leave();
+            // The connections' own tasks tell the other nodes.
+            tokio::task::yield_now().await;
             drop(own);
             // Fails only without a sender, of which this task holds one.
             drop(all.wait_for(|count| *count == 0).await);

@@ -128,7 +128,12 @@ async fn accept_streams<S: Service>(
     let mut streams = JoinSet::new();
     let start = |(send, receive, buffer), streams: &mut JoinSet<End>| match kind {
         Kind::Requests(via) => {
-            let stream = Stream::new(Arc::clone(server), via, (send, receive), buffer);
+            let stream = Stream::new(
+                Arc::clone(server),
+                via,
+                (connection.clone(), send, receive),
+                buffer,
+            );
             streams.spawn(stream.serve(stopping.clone()));
         }
         Kind::Admin => {

@@ -149,7 +149,7 @@ impl<S: Service> Server<S> {
         }
     }
 
-    pub(super) const fn service(&self) -> &Arc<S> {
+    pub(crate) const fn service(&self) -> &Arc<S> {
         &self.service
     }
 

@@ -8,9 +8,10 @@
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
-use quinn::{RecvStream, SendStream};
+use quinn::{Connection, RecvStream, SendStream};
 use tokio::time::{Sleep, sleep, timeout};
 
 use super::admission::Admission;
@@ -25,15 +26,21 @@ use super::service::{Kept, Service, Via};
 use crate::protocol::error::WireError;
 use crate::protocol::frame::FrameBuffer;
 use crate::transport::CloseCode;
+use crate::transport::endpoint::{probe, silent};
 use crate::types::MonoTime;
 
 /// Bytes of answers that an idle stream keeps room for.
 const IDLE_ANSWER_BYTES: usize = 16 * 1024;
 
+/// A client that acknowledges nothing for so many looks at the end of a stream, two seconds, is gone.
+const GONE_LOOK: Duration = Duration::from_millis(250);
+const GONE_LOOKS: u32 = 8;
+
 /// A stream of requests and what is in progress on it.
 pub(super) struct Stream<S> {
     server: Arc<Server<S>>,
     via: Via,
+    connection: Connection,
     send: SendStream,
     receive: RecvStream,
     buffer: FrameBuffer,
@@ -84,13 +91,14 @@ impl<S: Service> Stream<S> {
     pub(super) fn new(
         server: Arc<Server<S>>,
         via: Via,
-        (send, receive): (SendStream, RecvStream),
+        (connection, send, receive): (Connection, SendStream, RecvStream),
         buffer: FrameBuffer,
     ) -> Self {
         Self {
             looked: server.now(),
             server,
             via,
+            connection,
             send,
             receive,
             buffer,
@@ -204,7 +212,7 @@ impl<S: Service> Stream<S> {
     async fn take(&mut self, pieces: usize, waited: bool) -> u64 {
         let now = self.server.now();
         let held = if waited {
-            std::time::Duration::ZERO
+            Duration::ZERO
         } else {
             now.since(self.looked)
         };
@@ -365,10 +373,14 @@ impl<S: Service> Stream<S> {
         }
         // A client that hangs or is gone without a word must not hold a stop up for the whole drain.
         let limit = self.admission().bounds.slow_reader_timeout;
-        match timeout(limit, self.send.stopped()).await {
-            Ok(Ok(_)) => End::Finished,
-            Ok(Err(_)) => End::Lost,
-            Err(_elapsed) => End::Close(CloseCode::SlowReader),
+        tokio::select! {
+            stopped = timeout(limit, self.send.stopped()) => match stopped {
+                Ok(Ok(_)) => End::Finished,
+                Ok(Err(_)) => End::Lost,
+                Err(_elapsed) => End::Close(CloseCode::SlowReader),
+            },
+            // Who lives acknowledges what is sent, whether it reads or not.
+            () = silent(&self.connection, (GONE_LOOK, GONE_LOOKS), probe) => End::Lost,
         }
     }
 

@@ -32,6 +32,7 @@ impl Control {
                 let node = peer.node;
                 self.links.heard().note(node);
                 self.links.connect(&peer);
+                self.cluster.forwarder.reached(node);
                 self.connected.insert(node);
                 self.changed = true;
                 self.swim(SwimEvent::Announce { to: peer });

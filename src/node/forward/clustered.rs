@@ -40,6 +40,11 @@ impl<L: Local> Clustered<L> {
             reads: Semaphore::new(READS_MAX),
         }
     }
+
+    /// Closes the connections to other nodes that this thread has asked over: it asks nothing any more.
+    pub(crate) fn leave(&self) {
+        self.forwarder.leave();
+    }
 }
 
 impl<L: Local> Service for Clustered<L> {

@@ -1,6 +1,7 @@
 //! What the forwarding knows: the slot map, who waits for it to change, the connections to owners,
 //! and what was counted.
 
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
@@ -113,11 +114,25 @@ impl Forwarder {
         self.router.map()
     }
 
-    /// Takes in chosen configurations.
+    /// Takes in chosen configurations. Who has become an owner lives.
     pub(crate) fn apply(&self, records: &[SlotRecord]) {
         if self.map().apply(records) {
+            let owners: BTreeSet<NodeId> = records.iter().map(|it| it.chosen.owner).collect();
+            for owner in owners {
+                self.peers.hurry(owner);
+            }
             self.changed();
         }
+    }
+
+    /// Says that a node can be reached, as far as this one knows.
+    pub(crate) fn reached(&self, node: NodeId) {
+        self.peers.hurry(node);
+    }
+
+    /// Closes the connections that this thread has asked over, of which it needs none any more.
+    pub(super) fn leave(&self) {
+        self.peers.leave();
     }
 
     /// Says where the nodes of the cluster are found, this one included. Connections to others are

@@ -121,6 +121,25 @@ impl Peers {
         client
     }
 
+    /// Says that a node lives: who waits for it need not wait for the next attempt to connect.
+    pub(super) fn hurry(&self, node: NodeId) {
+        let clients = self.clients.lock();
+        let of_node = clients.iter().filter(|((_, it), _)| *it == node);
+        of_node.for_each(|(_, peer)| peer.client.hurry());
+    }
+
+    /// Closes this thread's connections, of which nobody asks anything any more.
+    pub(super) fn leave(&self) {
+        let me = std::thread::current().id();
+        self.clients.lock().retain(|(thread, _), peer| {
+            let stays = *thread != me;
+            if !stays {
+                peer.client.close();
+            }
+            stays
+        });
+    }
+
     /// Closes the connections to nodes that are not `wanted` any more.
     pub(super) fn retain(&self, wanted: impl Fn(NodeId) -> bool) {
         self.clients.lock().retain(|(_, node), _| wanted(*node));

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use quinn::{Connection, RecvStream, SendStream};
+use quinn::{RecvStream, SendStream};
 
 use super::outbox::{OUTBOX_BYTES_MAX, Outbox};
 use super::owner::{Berth, Owner};
@@ -15,6 +15,7 @@ use crate::protocol::frame::{FrameBuffer, decode};
 use crate::protocol::ownership::slot;
 use crate::protocol::replicate::{LINK_FRAME_BYTES_MAX, OwnerFrame, ReplicaFrame};
 use crate::transport::CloseCode;
+use crate::transport::endpoint::silent;
 use crate::types::{Epoch, Position, Slot, SlotSet};
 
 /// How often a replica is told what the slots' clocks show, which is also the sign of life.
@@ -104,7 +105,7 @@ impl Keeper {
             fault = write(&mut link.send, &outbox) => fault,
             () = outbox.overflowed() => Some(Fault::Slow),
             fault = self.hear(&mut link.stream, number, buffer) => fault,
-            () = silent(&link.connection) => Some(Fault::Silent),
+            () = silent(&link.connection, (CLOCKS_EVERY, SILENT_LOOKS_MAX), |_| {}) => Some(Fault::Silent),
             never = self.tell_clocks(number) => match never {},
         };
         drop(known);
@@ -190,22 +191,6 @@ impl Keeper {
                 .push(self.peer.node, link, &OwnerFrame::Clocks { slots });
             tokio::time::sleep(CLOCKS_EVERY).await;
         }
-    }
-}
-
-/// Waits until nothing has come for long, not even an acknowledgement.
-async fn silent(connection: &Connection) {
-    let packets = || connection.stats().udp_rx.datagrams;
-    let (mut heard, mut looks) = (packets(), 0_u32);
-    while looks < SILENT_LOOKS_MAX {
-        tokio::time::sleep(CLOCKS_EVERY).await;
-        let now = packets();
-        looks = if now == heard {
-            looks.saturating_add(1)
-        } else {
-            0
-        };
-        heard = now;
     }
 }
 

@@ -21,6 +21,10 @@ pub(super) const QUEUE_FRAMES: usize = 512;
 /// Bytes that one write takes at most before it begins.
 const WRITE_BYTES: usize = 256 * 1024;
 
+/// An attempt that has taken so long has lost its first packet, which was sent before the node began:
+/// QUIC sends it again later and later.
+const STALE_AFTER: Duration = Duration::from_millis(100);
+
 /// A connection that has lasted so long was a good one: the next is made at once.
 const GOOD_AFTER: Duration = Duration::from_secs(2);
 
@@ -44,8 +48,15 @@ impl Keeper {
         let node = self.node;
         loop {
             let since = clock::mono_now();
-            let reached = self.dialer.dial(node, &self.address, Purpose::Control);
-            let ended = match reached.await {
+            let reached = tokio::select! {
+                biased;
+                reached = self.dialer.dial(node, &self.address, Purpose::Control) => reached,
+                () = self.is_stale() => {
+                    backoff.reset();
+                    continue;
+                }
+            };
+            let ended = match reached {
                 Ok(reached) => self.serve(reached).await,
                 Err(error) => {
                     let arrival = Arrival::NotReached { node, error };
@@ -63,6 +74,12 @@ impl Keeper {
                 () = self.sooner.notified() => backoff.reset(),
             }
         }
+    }
+
+    /// Waits until an attempt that has taken long is better begun anew.
+    async fn is_stale(&self) {
+        tokio::time::sleep(STALE_AFTER).await;
+        self.sooner.notified().await;
     }
 
     /// Tells of the connection and serves it to its end; `None` if nobody listens any more.

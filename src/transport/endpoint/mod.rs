@@ -5,6 +5,8 @@ mod client_side;
 mod server_side;
 mod settings;
 #[cfg(feature = "server")]
+mod silence;
+#[cfg(feature = "server")]
 mod tcp;
 
 #[cfg(test)]
@@ -17,5 +19,7 @@ pub(crate) use server_side::{ServerSetup, bind};
 #[cfg(feature = "server")]
 pub(crate) use settings::widen_for_peer;
 pub(crate) use settings::{STREAMS_MAX, probe};
+#[cfg(feature = "server")]
+pub(crate) use silence::silent;
 #[cfg(feature = "server")]
 pub(crate) use tcp::bind_tcp;

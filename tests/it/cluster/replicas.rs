@@ -7,7 +7,7 @@ use distributed_rate_limiter::client::{Client, NodeCommand, ResendLost};
 use tokio::time::sleep;
 
 use super::{answered, judge, load, no_errors, nothing_forgotten, policies, random};
-use crate::support::{Cluster, Load, PATIENCE, Seen, now_ns, write_until_noticed};
+use crate::support::{Cluster, Load, PATIENCE, now_ns, write_until_noticed};
 
 /// A cluster whose slots are all on three nodes in sync.
 async fn replicated(nodes: usize) -> Cluster {
@@ -157,19 +157,6 @@ async fn the_keys_of_a_node_whose_disk_is_full_are_served_by_others_with_all_cou
     nothing_forgotten(&client, &seen).await;
 }
 
-/// At most one answer of five hundred was an error or was given without the counts. It should be none,
-/// as with one copy: some owner is not reached for a moment when nodes come and go so fast.
-fn hardly_an_error(seen: &Seen) {
-    let granted: usize = seen.granted.values().map(Vec::len).sum();
-    let answers = u64::try_from(granted).unwrap() + seen.denied;
-    assert!(
-        seen.failed <= answers / 500,
-        "{} {:?}",
-        seen.failed,
-        seen.failures
-    );
-}
-
 /// Waits until all keys are decided by who knows their counts.
 async fn decided_by_owners(client: &Client, keys: &[String]) {
     let given_up = now_ns() + u64::try_from(PATIENCE.as_nanos()).unwrap();
@@ -186,7 +173,7 @@ async fn decided_by_owners(client: &Client, keys: &[String]) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_planned_restart_of_every_node_costs_no_count_and_hardly_an_error() {
+async fn a_planned_restart_of_every_node_costs_no_error_and_no_count() {
     let mut random = random("a_planned_restart");
     let mut cluster = replicated(3).await;
     let client = cluster.client().connect().await.unwrap();
@@ -200,7 +187,7 @@ async fn a_planned_restart_of_every_node_costs_no_count_and_hardly_an_error() {
     }
     answered(&load, 1_000).await;
     let seen = judge(load).await;
-    hardly_an_error(&seen);
+    no_errors(&seen);
     nothing_forgotten(&client, &seen).await;
 }
 

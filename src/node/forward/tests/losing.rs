@@ -20,9 +20,13 @@ impl Drop for Fickle {
 
 impl Fickle {
     fn start(authority: &Authority, answer: Words) -> Self {
+        Self::start_at("127.0.0.1:0".parse().unwrap(), authority, answer)
+    }
+
+    fn start_at(address: SocketAddr, authority: &Authority, answer: Words) -> Self {
         let credentials = credentials(authority, Role::Node);
         let setup = ServerSetup::new(&credentials, ClientAuth::Required).unwrap();
-        let socket = bind("127.0.0.1:0".parse().unwrap(), 1).unwrap().remove(0);
+        let socket = bind(address, 1).unwrap().remove(0);
         let address = socket.local_addr().unwrap();
         let endpoint = setup.endpoint(socket).unwrap();
         let seen = Arc::default();
@@ -108,6 +112,29 @@ async fn a_lost_check_is_sent_once_more_at_most() {
         let answers = cluster.node(1).decide(&["50:a"], LONG, Via::Caller).await;
         assert_eq!(answers, [expected]);
         assert_eq!(*fickle.seen.lock(), vec!["check"; sent]);
+    }
+}
+
+#[tokio::test]
+async fn an_owner_that_comes_back_is_waited_for_as_soon_as_it_is_known_to_live() {
+    for owner_is_news in [false, true] {
+        let cluster = Cluster::start(1, Waits::default());
+        let one = cluster.node(1);
+        let away = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let address = away.local_addr().unwrap();
+        one.forwarder.set_nodes(&[(NodeId(9), address.to_string())]);
+        one.knows(50, 1, 9);
+        let answers = one.decide(&["50:a"], LONG, Via::Caller).await;
+        assert_eq!(answers, [degraded("50:a")], "nobody answers there");
+        drop(away);
+        let _back = Fickle::start_at(address, &cluster.authority, answer);
+        if owner_is_news {
+            one.knows(50, 2, 9);
+        } else {
+            one.forwarder.reached(NodeId(9));
+        }
+        let answers = one.decide(&["50:a"], LONG, Via::Caller).await;
+        assert_eq!(answers, [granted("50:a", WireSource::Proxied)]);
     }
 }
 
