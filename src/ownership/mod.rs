@@ -63,7 +63,5 @@ pub(crate) use coordinator::Stage;
 pub(crate) use ownership::Ownership;
 #[cfg(test)]
 pub(crate) use ownership::Standing;
-#[cfg(test)]
-pub(crate) use refusal::Refusal;
-pub(crate) use refusal::Refusals;
+pub(crate) use refusal::{Refusal, Refusals};
 pub(crate) use settings::Settings;

@@ -31,6 +31,14 @@ pub(crate) enum Refusal {
     Unsealed,
 }
 
+impl Refusal {
+    /// Whether only a node says so that is wrong, old, or broken. The third answer where two were enough
+    /// comes when nobody waits for it any more.
+    pub(crate) const fn is_misconduct(self) -> bool {
+        !matches!(self, Self::Unasked | Self::Busy)
+    }
+}
+
 const KINDS: usize = 12;
 
 /// How often each was.

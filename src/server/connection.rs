@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use quinn::{Connection, Incoming};
+use quinn::{Connection, ConnectionError, Incoming, TransportErrorCode};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::timeout;
 
@@ -32,7 +32,9 @@ pub(super) async fn serve<S: Service>(
             Ok(Ok(connection)) => connection,
             Ok(Err(error)) => {
                 tracing::debug!(peer = %address, %error, "handshake failed");
-                server.stranger(address, Stranger::Handshake);
+                if !is_given_up(&error) {
+                    server.stranger(address, Stranger::Handshake);
+                }
                 return;
             }
             Err(_elapsed) => {
@@ -60,6 +62,23 @@ pub(super) async fn serve<S: Service>(
     }
     if let Some(code) = code {
         connection.close(code.number(), code.as_str().as_bytes());
+    }
+}
+
+/// Whether the other side has just thought better of it, or is gone: it has not refused this node's
+/// certificate, nor this node its one.
+fn is_given_up(error: &ConnectionError) -> bool {
+    match error {
+        ConnectionError::ConnectionClosed(close) => {
+            close.error_code == TransportErrorCode::APPLICATION_ERROR
+        }
+        ConnectionError::ApplicationClosed(_)
+        | ConnectionError::Reset
+        | ConnectionError::TimedOut
+        | ConnectionError::LocallyClosed => true,
+        ConnectionError::VersionMismatch
+        | ConnectionError::TransportError(_)
+        | ConnectionError::CidsExhausted => false,
     }
 }
 

@@ -6,11 +6,20 @@ use super::control::Control;
 use super::pull::PullError;
 use crate::membership::swim::SwimEvent;
 use crate::node::peer_wire::ownership_message;
-use crate::ownership::Refusals;
 use crate::ownership::event::Event;
+use crate::ownership::{Refusal, Refusals};
 use crate::protocol::ownership::WireMessage;
 use crate::protocol::peer::PeerRefusal;
 use crate::types::{NodeId, Slot, SlotSet};
+
+/// Messages about slots that were refused, so far.
+#[derive(Debug, Clone, Copy)]
+struct Refused {
+    /// Those that cannot be.
+    senseless: u64,
+    /// Those that come too late, or too many at once.
+    unawaited: u64,
+}
 
 impl Control {
     /// Takes in a message about slots.
@@ -22,9 +31,15 @@ impl Control {
         self.note_became(from, &message);
         let before = self.messages_refused();
         self.ownership(Event::Received { from, message }).await;
-        if self.messages_refused() > before {
+        let after = self.messages_refused();
+        if after.senseless > before.senseless {
             self.net
                 .senseless(from, "a message about slots that cannot be");
+        } else if after.unawaited > before.unawaited {
+            self.net.senseless(
+                from,
+                "an answer about slots that nobody waits for; the third of three is one when slots move",
+            );
         }
     }
 
@@ -87,10 +102,15 @@ impl Control {
         self.changed = true;
     }
 
-    fn messages_refused(&self) -> u64 {
+    fn messages_refused(&self) -> Refused {
         let refusals = self.ownership.refusals();
-        let kinds = Refusals::ALL.into_iter();
-        kinds.map(|it| refusals.count(it)).sum()
+        let (senseless, unawaited): (Vec<Refusal>, Vec<Refusal>) =
+            Refusals::ALL.into_iter().partition(|it| it.is_misconduct());
+        let count = |kinds: Vec<Refusal>| kinds.into_iter().map(|it| refusals.count(it)).sum();
+        Refused {
+            senseless: count(senseless),
+            unawaited: count(unawaited),
+        }
     }
 
     fn gossip_refused(&self) -> u64 {
