@@ -10,6 +10,11 @@ use crate::support::{Failed, Seen};
 /// Errors beside a thousand answers that all faults together may cost while they are new.
 const NEW_PER_MILLE_MAX: u64 = 20;
 
+/// The same while others serve all slots: none, but by an owner that is cut off from them and not from
+/// clients. It notices after two and a half seconds; who still asks it in the moment before it sends its
+/// clients away is answered without the counts.
+const LASTING_PER_MILLE_MAX: u64 = 1;
+
 /// The same when nodes come back and slots move to them: none, but on a machine that has no time for
 /// the nodes, whose replicas then are in sync too late.
 const RETURNING_PER_MILLE_MAX: u64 = 5;
@@ -96,7 +101,11 @@ impl Budget {
     fn broken(&self) -> Option<String> {
         let limits = [
             (Phase::Well, 0, "while all is well"),
-            (Phase::Lasting, 0, "while others serve all slots"),
+            (
+                Phase::Lasting,
+                LASTING_PER_MILLE_MAX,
+                "while others serve all slots",
+            ),
             (
                 Phase::Returning,
                 RETURNING_PER_MILLE_MAX,
@@ -219,12 +228,9 @@ mod tests {
                 1,
                 "{sent_ns} to {received_ns}: {budget}"
             );
-            let strict = [Phase::Well, Phase::Lasting].contains(&expected);
-            assert_eq!(
-                budget.broken().is_some(),
-                strict,
-                "{sent_ns} to {received_ns}"
-            );
+            let is_strict = expected == Phase::Well;
+            let is_broken = budget.broken().is_some();
+            assert_eq!(is_broken, is_strict, "{sent_ns} to {received_ns}");
         }
     }
 }
