@@ -50,6 +50,8 @@ mod pace;
 mod patience;
 #[cfg(feature = "server")]
 pub(crate) mod peer;
+#[cfg(feature = "server")]
+pub(crate) mod peer_request;
 mod pending;
 mod place;
 mod pool;

@@ -17,8 +17,9 @@ use crate::types::{Configuration, Epoch, MonoTime, NodeId, Position, Slot, SlotS
 /// said that it is another.
 const COMMITS_WAIT: Duration = Duration::from_millis(300);
 
-/// How long slots that are sealed wait for replicas to acknowledge what was granted last.
-const REPLICAS_WAIT: Duration = Duration::from_millis(100);
+/// How long slots that are sealed wait for replicas to acknowledge what was granted last: as long as checks
+/// wait for a sealed slot. It is a round trip where a majority answers at all.
+const REPLICAS_WAIT: Duration = Duration::from_millis(250);
 
 /// How often it is looked whether they have come.
 const COMMITS_LOOK: Duration = Duration::from_millis(5);

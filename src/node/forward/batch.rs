@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::client::peer::{EncodedAsks, PeerRequest};
+use crate::client::peer_request::{EncodedAsks, PeerRequest};
 use crate::node::clock;
 use crate::protocol::client::Ask;
 use crate::protocol::error::WireError;

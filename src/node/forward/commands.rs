@@ -10,7 +10,7 @@ use super::clustered::Clustered;
 use super::forwarder::queue_full;
 use super::local::Local;
 use super::peers::Unanswered;
-use crate::client::peer::PeerRequest;
+use crate::client::peer_request::PeerRequest;
 use crate::node::clock;
 use crate::protocol::client::{Ask, RequestBody, ResponseBody};
 use crate::protocol::error::WireError;

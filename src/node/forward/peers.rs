@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use crate::client::peer::{PeerClient, PeerRequest, PeerSetup};
+use crate::client::peer::{PeerClient, PeerSetup};
+use crate::client::peer_request::PeerRequest;
 use crate::client::{CheckError, Greeting};
 use crate::node::peers::{Own, requests_answer};
 use crate::protocol::client::ResponseBody;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::batch::Batch;
 use super::clustered::Clustered;
 use super::local::Local;
-use crate::client::peer::PeerRequest;
+use crate::client::peer_request::PeerRequest;
 use crate::protocol::client::ResponseBody;
 use crate::protocol::error::WireError;
 use crate::protocol::frame;
