@@ -8,6 +8,7 @@ mod envoy;
 mod metrics;
 mod nginx;
 mod openapi;
+mod page;
 mod program;
 mod python;
 mod redis;
