@@ -6,6 +6,7 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 
 use super::client::{WireDecision, WireSource};
+use super::object::objects;
 
 /// The body of a check of one policy; what is missing may be in the query.
 #[derive(Debug, Default, Deserialize)]
@@ -24,7 +25,7 @@ pub(crate) struct OneBody<'a> {
 #[serde(deny_unknown_fields)]
 pub(crate) struct ManyBody<'a> {
     /// Each is decided by itself.
-    #[serde(borrow)]
+    #[serde(borrow, deserialize_with = "objects")]
     pub(crate) checks: Vec<CheckBody<'a>>,
 }
 

@@ -25,6 +25,8 @@ pub(crate) mod hello;
 #[cfg(feature = "server")]
 pub(crate) mod http;
 #[cfg(feature = "server")]
+pub(crate) mod object;
+#[cfg(feature = "server")]
 pub(crate) mod ownership;
 #[cfg(feature = "server")]
 pub(crate) mod peer;

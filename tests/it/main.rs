@@ -14,6 +14,7 @@ mod disk;
 mod evicted;
 mod http;
 mod packaging;
+mod real;
 mod reload;
 mod remembered;
 mod shutdown;

@@ -11,6 +11,7 @@ use tokio::time::timeout;
 
 use super::bounds::HttpBounds;
 use super::problem::{Failure, Problem};
+use crate::protocol::object::Object;
 
 /// When who finds too many bodies at once should come back, in milliseconds.
 const OVERLOADED_RETRY_MS: u64 = 100;
@@ -111,9 +112,10 @@ pub(super) fn expect_json(headers: &HeaderMap) -> Result<(), Failure> {
     Err(failure.with(ACCEPT, "application/json"))
 }
 
-/// Reads JSON.
+/// Reads a JSON object.
 pub(super) fn parse<'a, T: serde::Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, Failure> {
-    serde_json::from_slice(bytes).map_err(|error| {
+    let object = serde_json::from_slice::<Object<T>>(bytes);
+    object.map(|object| object.0).map_err(|error| {
         let detail = format!("the body is not what is expected here: {error}; see /openapi.json");
         Problem::BadRequest.because(detail)
     })

@@ -69,7 +69,7 @@ pub(super) struct Rules {
     pub(super) watchers: Watchers,
     pub(super) figures: Arc<dyn Figures>,
     looks: Semaphore,
-    origin: Origin,
+    pub(super) origin: Origin,
     timeout: Duration,
     wall_ms: fn() -> u64,
 }
@@ -199,13 +199,15 @@ impl Rules {
             let text = value.to_str().unwrap_or("?");
             number(TIMEOUT_MS.as_str(), text)
         });
-        let asked = match (parameters.timeout_ms, header) {
-            (Some(ms), _) => ms,
-            (None, Some(ms)) => ms?,
-            (None, None) => return Ok(self.timeout),
-        };
-        let (asked, max) = (Duration::from_millis(asked), self.bounds.timeout_max);
-        if asked.is_zero() || asked > max {
+        // One that is not followed must be sound too.
+        let header = self.wait(header.transpose()?)?;
+        let query = self.wait(parameters.timeout_ms)?;
+        Ok(query.or(header).unwrap_or(self.timeout))
+    }
+
+    fn wait(&self, asked_ms: Option<u64>) -> Result<Option<Duration>, Failure> {
+        let (asked, max) = (asked_ms.map(Duration::from_millis), self.bounds.timeout_max);
+        if asked.is_some_and(|asked| asked.is_zero() || asked > max) {
             let detail = format!("a timeout is 1 ms to {} ms", max.as_millis());
             return Err(Problem::BadRequest.because(detail));
         }

@@ -6,6 +6,7 @@ use http::header::CONTENT_TYPE;
 use serde_json::{Value, json};
 
 use super::answer::Telling;
+use super::origin::Origin;
 use super::problem::{Failure, PROBLEM_JSON, Problem};
 use super::routes::{At, OPENAPI};
 use crate::server::Service;
@@ -19,13 +20,14 @@ pub(super) async fn document<S: Service>(
     request: Request,
 ) -> Result<Response, Failure> {
     OPENAPI.admit(request.method())?;
-    let document = build(edge.rules.telling);
+    let document = build(edge.rules.telling, &edge.rules.origin);
     let document = document.ok_or_else(|| Problem::Internal.because("the document is broken"))?;
     Ok(([(CONTENT_TYPE, "application/json")], document.to_string()).into_response())
 }
 
-/// The template with the problems, the version, and the status that denials have here.
-pub(super) fn build(telling: Telling) -> Option<Value> {
+/// The template with the problems, the version, the status that denials have here, and whether keys
+/// must be named.
+pub(super) fn build(telling: Telling, origin: &Origin) -> Option<Value> {
     let text = TEMPLATE.replace(
         "\"429\":",
         &format!("\"{}\":", telling.deny_status.as_u16()),
@@ -45,6 +47,9 @@ pub(super) fn build(telling: Telling) -> Option<Value> {
         });
         (about.code.to_owned(), told)
     });
+    if *origin == Origin::Nowhere {
+        require_keys(&mut document)?;
+    }
     let top = document.as_object_mut()?;
     top.insert(
         "x-problems".to_owned(),
@@ -58,6 +63,18 @@ pub(super) fn build(telling: Telling) -> Option<Value> {
         }
     }
     Some(document)
+}
+
+/// Says that checks must name their key. The one whose key may be in the query or in the body is left
+/// as it is, since that cannot be said.
+fn require_keys(document: &mut Value) -> Option<()> {
+    let one = document.pointer_mut("/paths/~1v1~1check~1{policy}/get/parameters")?;
+    let mut parameters = one.as_array_mut()?.iter_mut();
+    parameters.find(|it| it["name"] == "key")?["required"] = json!(true);
+    let check = document.pointer_mut("/components/schemas/Check")?;
+    check["required"] = json!(["policy", "key"]);
+    check["properties"]["key"]["type"] = json!("string");
+    Some(())
 }
 
 /// Gives each response that is only named, by the codes of its problems, its content.

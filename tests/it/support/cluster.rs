@@ -14,6 +14,7 @@ use tempfile::TempDir;
 
 use super::PATIENCE;
 use super::disk::Disk;
+use super::log::field;
 use super::node::Node;
 use super::relay::{Cut, Relay};
 
@@ -70,11 +71,35 @@ impl Cluster {
         (replicas, disk_mib): (u8, u32),
         policies: &str,
     ) -> Self {
+        Self::begin(nodes, (replicas, disk_mib), policies, "").await
+    }
+
+    /// The same as [`Cluster::start_replicated`], with more settings for all nodes, as in
+    /// `node.toml`, such as where they speak other protocols.
+    pub(crate) async fn start_with(
+        nodes: usize,
+        replicas: u8,
+        policies: &str,
+        settings: &str,
+    ) -> Self {
+        Self::begin(nodes, (replicas, 0), policies, settings).await
+    }
+
+    async fn begin(
+        nodes: usize,
+        (replicas, disk_mib): (u8, u32),
+        policies: &str,
+        settings: &str,
+    ) -> Self {
         let dir = TempDir::new().unwrap();
         std::fs::write(dir.path().join("limits.toml"), policies).unwrap();
         let level = std::env::var("RATELIMIT_TEST_LOG_LEVEL");
         let level = level.map_or_else(|_| String::new(), |level| format!("level = \"{level}\"\n"));
-        std::fs::write(dir.path().join("node.toml"), format!("{SETTINGS}{level}")).unwrap();
+        std::fs::write(
+            dir.path().join("node.toml"),
+            format!("{SETTINGS}{level}{settings}"),
+        )
+        .unwrap();
         let authority = Authority::create("test").unwrap();
         let clients = dir.path().join("certs");
         authority.save(&clients, Existing::Refuse).unwrap();
@@ -178,6 +203,21 @@ impl Cluster {
     /// A running node.
     pub(crate) fn node_mut(&mut self, place: usize) -> &mut Node {
         self.places[place].node.as_mut().unwrap()
+    }
+
+    /// Where a node that is told to speaks HTTP, and gRPC.
+    pub(crate) fn http(&self, place: usize) -> SocketAddr {
+        self.spoken(place, "\"serving HTTP\"")
+    }
+
+    /// Where a node that is told to speaks the Redis protocol.
+    pub(crate) fn resp(&self, place: usize) -> SocketAddr {
+        self.spoken(place, "\"serving the Redis protocol\"")
+    }
+
+    fn spoken(&self, place: usize, words: &str) -> SocketAddr {
+        let line = self.node(place).log().line(words).unwrap();
+        field(&line, "address").parse().unwrap()
     }
 
     /// Where others reach a node.

@@ -14,6 +14,7 @@ use tonic::{Code, Status};
 use super::messages::{LimitStatus, RateLimitReq, RateLimitResp};
 use super::plan::{ALGORITHMS, BEHAVIORS};
 use super::service::GubernatorEdge;
+use crate::protocol::object::{Object, objects};
 use crate::server::grpc::deadline;
 use crate::server::service::Service;
 
@@ -22,14 +23,8 @@ pub(in crate::server::grpc) async fn get_rate_limits<S: Service>(
     State(edge): State<GubernatorEdge<S>>,
     body: Bytes,
 ) -> Response {
-    // Else a list would be taken for the fields of an object.
-    if !body.trim_ascii_start().starts_with(b"{") {
-        return failed(&Status::invalid_argument(
-            "an object with `requests` is wanted",
-        ));
-    }
-    let asked: Asked = match serde_json::from_slice(&body) {
-        Ok(asked) => asked,
+    let asked = match serde_json::from_slice::<Object<Asked>>(&body) {
+        Ok(Object(asked)) => asked,
         Err(error) => return failed(&Status::invalid_argument(error.to_string())),
     };
     let requests: Vec<_> = asked.requests.into_iter().map(RateLimitReq::from).collect();
@@ -72,7 +67,7 @@ fn failed(status: &Status) -> Response {
 
 #[derive(Debug, Deserialize)]
 struct Asked {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "objects")]
     requests: Vec<Wanted>,
 }
 

@@ -276,6 +276,7 @@ async fn json_is_read_and_written_as_the_gateway_does() {
     for body in [
         "",
         "[]",
+        "{\"requests\":[[\"name\",\"key\",1,1,1000]]}",
         "{\"requests\":[{\"hits\":1.5}]}",
         "{\"requests\":[{\"hits\":\"a\"}]}",
         "{\"requests\":[{\"behavior\":\"GLOBEL\"}]}",

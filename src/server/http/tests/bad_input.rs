@@ -136,6 +136,36 @@ async fn only_json_is_read_and_only_known_methods_and_paths() {
 }
 
 #[tokio::test]
+async fn a_list_is_not_read_as_the_fields_of_an_object() {
+    let site = Site::start().await;
+    for (start, body) in [
+        ("POST /v1/check/free?key=a", "[null, null]"),
+        ("POST /v1/check/free", r#"["a", 3]"#),
+        ("POST /v1/check", r#"[[{"policy": "free", "key": "a"}]]"#),
+        ("POST /v1/check", r#"{"checks": [["free", "a", 1]]}"#),
+    ] {
+        let asked = with_body(start, "Content-Type: application/json", body);
+        let reply = site.ask(&asked).await;
+        assert_eq!(reply.code(), "bad-request", "{body}");
+    }
+    assert!(site.toy.batches().is_empty(), "nothing of it was asked");
+}
+
+#[tokio::test]
+async fn a_waiting_time_must_be_sound_even_where_another_one_is_followed() {
+    let site = Site::start().await;
+    let ask = async |wait: &str| {
+        let header = format!("X-Timeout-Ms: {wait}");
+        let start = "GET /v1/check/free?key=a&timeout_ms=60000";
+        site.ask(&plain(start, &[&header])).await
+    };
+    assert_eq!(ask("1").await.status, 200);
+    for wait in ["{}", "", "-1", "0.5", "0", "60001"] {
+        assert_eq!(ask(wait).await.code(), "bad-request", "{wait}");
+    }
+}
+
+#[tokio::test]
 async fn keys_are_any_text_and_nothing_else() {
     let site = Site::start().await;
     for (key, expected) in [

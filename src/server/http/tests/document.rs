@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::*;
 use crate::server::http::answer::Telling;
 use crate::server::http::openapi::build;
+use crate::server::http::origin::Origin;
 use crate::server::http::problem::Problem;
 use crate::server::http::routes;
 
@@ -27,7 +28,7 @@ fn operations(document: &Value) -> BTreeSet<(String, String)> {
 
 #[test]
 fn it_lists_the_routes_and_methods_that_there_are() {
-    let document = build(telling(429)).unwrap();
+    let document = build(telling(429), &Origin::Nowhere).unwrap();
     let known = routes::ALL.iter().flat_map(|route| {
         let methods = route.methods.split(", ");
         methods.map(|method| (method.to_owned(), route.path.to_owned()))
@@ -38,7 +39,7 @@ fn it_lists_the_routes_and_methods_that_there_are() {
 
 #[test]
 fn each_problem_leads_to_its_description_and_has_the_status_it_says() {
-    let document = build(telling(403)).unwrap();
+    let document = build(telling(403), &Origin::Nowhere).unwrap();
     let mut listed = BTreeSet::new();
     for (path, methods) in document["paths"].as_object().unwrap() {
         for (method, operation) in methods.as_object().unwrap() {
@@ -86,6 +87,21 @@ fn each_problem_leads_to_its_description_and_has_the_status_it_says() {
 }
 
 #[test]
+fn keys_must_be_named_unless_they_come_from_elsewhere() {
+    let elsewhere = Origin::Address { trusted_proxies: 0 };
+    for (origin, expected) in [(Origin::Nowhere, true), (elsewhere, false)] {
+        let document = build(telling(429), &origin).unwrap();
+        let parameters = &document["paths"]["/v1/check/{policy}"]["get"]["parameters"];
+        let parameters = parameters.as_array().unwrap();
+        let key = parameters.iter().find(|it| it["name"] == "key").unwrap();
+        assert_eq!(key["required"], expected);
+        let check = &document["components"]["schemas"]["Check"];
+        let required = check["required"].as_array().unwrap();
+        assert_eq!(required.contains(&Value::from("key")), expected);
+    }
+}
+
+#[test]
 fn every_reference_leads_somewhere() {
     fn follow(value: &Value, document: &Value) {
         match value {
@@ -100,7 +116,7 @@ fn every_reference_leads_somewhere() {
             _ => {}
         }
     }
-    let document = build(telling(429)).unwrap();
+    let document = build(telling(429), &Origin::Nowhere).unwrap();
     follow(&document, &document);
 }
 
