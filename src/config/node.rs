@@ -270,6 +270,8 @@ impl NodeConfig {
             log_format,
             log_level,
             http,
+            http_cert,
+            http_key,
             resp,
         } = overrides;
         replace(&mut self.data_dir, data_dir);
@@ -298,6 +300,7 @@ impl NodeConfig {
             self.http.listen = http;
             origin.http = None;
         }
+        self.http.override_tls((http_cert, http_key), origin);
         let level = log_level?;
         let problem = check_level(&level).err().map(|error| {
             let message = error.to_string();

@@ -4,6 +4,7 @@
 //! All that belongs to a connection ends with it: the streams of HTTP/2 are tasks of its own set.
 
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,7 +22,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
 use parking_lot::Mutex;
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
@@ -34,14 +35,14 @@ const END_WAIT: Duration = Duration::from_secs(1);
 
 /// Serves a connection to its end.
 pub(super) async fn serve(
-    stream: TcpStream,
+    (stream, peer): (
+        impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        SocketAddr,
+    ),
     router: Router,
     rules: &Arc<Rules>,
     stopping: Stopping,
 ) {
-    let Ok(peer) = stream.peer_addr() else {
-        return;
-    };
     let tasks = Tasks::default();
     let visit = Arc::new(Visit {
         router: TowerToHyperService::new(router),

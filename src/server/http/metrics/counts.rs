@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::response::Response;
 
-use super::page::{Family, Samples, counters, float};
+use super::page::{Family, Samples, counter, counters, float};
 use crate::server::http::problem::Problem;
 
 /// Upper bounds of the buckets of durations, in microseconds: from a check in memory to one that
@@ -22,6 +22,7 @@ const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 pub(in crate::server::http) struct Counts {
     responses: [AtomicU64; CLASSES.len()],
     problems: [AtomicU64; Problem::ALL.len()],
+    handshakes_failed: AtomicU64,
     /// One more for what takes longer than the last bound.
     durations: [AtomicU64; BUCKETS_US.len() + 1],
     sum_us: AtomicU64,
@@ -36,6 +37,11 @@ impl Counts {
             let place = Problem::ALL.iter().position(|it| it == problem);
             add(place.and_then(|place| self.problems.get(place)), 1);
         }
+    }
+
+    /// A handshake of TLS failed or took too long.
+    pub(in crate::server::http) fn handshake_failed(&self) {
+        add(Some(&self.handshakes_failed), 1);
     }
 
     /// The checks of a request took so long.
@@ -69,6 +75,11 @@ impl Counts {
                 "ratelimit_http_errors",
                 "Requests that the HTTP edge could not answer with a decision, by what was wrong.",
                 problems.collect(),
+            ),
+            counter(
+                "ratelimit_http_handshakes_failed",
+                "Connections to the HTTP edge that ended before TLS was agreed on.",
+                load(&self.handshakes_failed),
             ),
             Family {
                 name: "ratelimit_http_check_duration_seconds",

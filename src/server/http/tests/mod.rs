@@ -7,6 +7,7 @@ mod document;
 mod metrics;
 mod node;
 mod page;
+mod tls;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -14,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
@@ -35,6 +36,7 @@ fn settings() -> HttpSettings {
         trusted_proxies: 0,
         token: Some(BearerToken::parse(TOKEN).unwrap()),
         timeout: Duration::from_secs(30),
+        tls: None,
         wall_ms: || 0,
     }
 }
@@ -113,9 +115,14 @@ fn plain(start: &str, headers: &[&str]) -> String {
     format!("{start} HTTP/1.1\r\n{lines}")
 }
 
+/// What a connection is spoken over.
+trait Wire: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Wire for T {}
+
 /// A connection that speaks HTTP/1.1 by hand.
 struct Line {
-    stream: TcpStream,
+    stream: Box<dyn Wire>,
     read: Vec<u8>,
 }
 
@@ -129,8 +136,12 @@ struct Reply {
 
 impl Line {
     async fn to(address: SocketAddr) -> Self {
+        Self::over(TcpStream::connect(address).await.unwrap())
+    }
+
+    fn over(stream: impl Wire + 'static) -> Self {
         Self {
-            stream: TcpStream::connect(address).await.unwrap(),
+            stream: Box::new(stream),
             read: Vec::new(),
         }
     }
