@@ -8,7 +8,7 @@ use super::engine::Engine;
 use super::error::StartError;
 use super::forward::Clustered;
 use crate::config::{BearerToken, HttpConfig, NotAToken};
-use crate::server::{Figures, Http, HttpSettings, NodeFigures};
+use crate::server::{CommitFigures, Figures, Http, HttpSettings, NodeFigures};
 use crate::transport::tls::web::{WebTls, WebTlsFiles};
 
 /// Most bytes of a token's file that are read.
@@ -125,9 +125,20 @@ fn token(config: &HttpConfig) -> Result<Option<BearerToken>, StartError> {
 impl Figures for Engine {
     fn figures(&self) -> NodeFigures {
         let set = self.policies.current();
+        let timings = self.committer.timings();
         NodeFigures {
             policies: set.all().map(|policy| policy.figures()).collect(),
             commit_bytes: self.committer.bytes(),
+            commits: CommitFigures {
+                whole: timings.commits(),
+                writes: timings.writes(),
+                syncs: timings.syncs(),
+            },
+            dirty_keys: if self.about.keeps {
+                self.table.unsaved_count()
+            } else {
+                0
+            },
         }
     }
 }

@@ -21,7 +21,7 @@ use super::problem::{Failure, Problem};
 use super::query::{Parameters, number};
 use super::{connection, handshake, readiness, routes};
 use crate::protocol::admin::{AdminRequest, AdminResponse, Ring, Status};
-use crate::server::grpc::GrpcSetup;
+use crate::server::grpc::{EnvoyCounts, GrpcSetup};
 use crate::server::{Desk, Protocol, Service, Stopping};
 use crate::transport::tls::web::WebTls;
 use crate::types::{BearerToken, HeaderStyle, KeyFrom};
@@ -68,6 +68,7 @@ pub(super) struct Rules {
     pub(super) telling: Telling,
     pub(super) bearer: Bearer,
     pub(super) counts: Counts,
+    pub(super) envoy: Arc<EnvoyCounts>,
     pub(super) bodies: Bodies,
     pub(super) watchers: Watchers,
     pub(super) figures: Arc<dyn Figures>,
@@ -148,6 +149,7 @@ impl Http {
                 telling,
                 bearer: Bearer::new(settings.token.as_ref()),
                 counts: Counts::default(),
+                envoy: Arc::default(),
                 bodies: Bodies::default(),
                 watchers: Watchers::default(),
                 figures,
@@ -178,6 +180,7 @@ impl<S: Service> Protocol<S> for Http {
             let setup = GrpcSetup {
                 ready: readiness::told(edge.clone()),
                 wall_ms: self.rules.wall_ms,
+                envoy: Arc::clone(&self.rules.envoy),
             };
             routes::router(edge, setup)
         });

@@ -29,4 +29,4 @@ mod routes;
 mod tests;
 
 pub(crate) use edge::{Http, HttpSettings};
-pub(crate) use metrics::{Figures, NodeFigures, PolicyFigures};
+pub(crate) use metrics::{CommitFigures, Figures, Lack, NodeFigures, PolicyFigures, WithoutCounts};

@@ -21,8 +21,9 @@ use tokio::task::JoinHandle;
 
 use super::bounds::HttpBounds;
 use super::edge::{Http, HttpSettings};
-use super::metrics::{Figures, NodeFigures, PolicyFigures};
+use super::metrics::{CommitFigures, Figures, NodeFigures, PolicyFigures, WithoutCounts};
 use crate::server::{Bounds, Server, Toy, serve_tcp};
+use crate::telemetry::DurationCounts;
 use crate::types::{BearerToken, HeaderStyle, KeyFrom, MonoTime};
 
 const TOKEN: &str = "0123456789abcdef";
@@ -41,6 +42,17 @@ fn settings() -> HttpSettings {
     }
 }
 
+/// So many durations, all above the last bound but the first.
+fn took(count: u64, sum_ns: u64) -> DurationCounts {
+    let mut counts = DurationCounts {
+        sum_ns,
+        ..DurationCounts::default()
+    };
+    counts.counts[0] = 1;
+    counts.counts[16] = count - 1;
+    counts
+}
+
 #[derive(Debug)]
 struct Known;
 
@@ -53,8 +65,16 @@ impl Figures for Known {
                 denied: 5,
                 shadow_denied: 3,
                 degraded: 2,
+                without_counts: [(1, 2), (4, 8), (16, 32), (64, 128)]
+                    .map(|(allowed, denied)| WithoutCounts { allowed, denied }),
             }],
             commit_bytes: 1 << 40,
+            commits: CommitFigures {
+                whole: took(2, 30_000),
+                writes: took(3, 20_000),
+                syncs: took(1, 4_000_000_000),
+            },
+            dirty_keys: 77,
         }
     }
 }
