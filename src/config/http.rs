@@ -71,7 +71,7 @@ impl Default for HttpConfig {
     fn default() -> Self {
         Self {
             listen: None,
-            headers: HeaderStyle::default(),
+            headers: HeaderStyle::Ietf,
             deny_status: 429,
             key_from: KeyFrom::default(),
             trusted_proxies: 0,

@@ -16,7 +16,7 @@ use tonic::{Request, Response, Status};
 use super::answer::{Told, blocked, counted, passing, response, unlimited};
 use super::counts::EnvoyCounts;
 use super::plan::{Planned, plan};
-use crate::limiter::descriptors::{DomainRules, LimitHeaders};
+use crate::limiter::descriptors::DomainRules;
 use crate::protocol::client::BATCH_MAX;
 use crate::server::grpc::all::{count_all, is_over};
 use crate::server::grpc::ask::Part;
@@ -24,6 +24,7 @@ use crate::server::grpc::deadline;
 use crate::server::grpc::status::status;
 use crate::server::service::Service;
 use crate::server::{Decided, Desk, Mode};
+use crate::types::HeaderStyle;
 
 /// Most characters of a domain's name that are logged.
 const LOGGED_CHARS_MAX: usize = 64;
@@ -54,7 +55,7 @@ impl<S: Service> EnvoyEdge<S> {
                 tracing::warn!(domain, "no rules for this domain; its requests pass");
             }
             let all = request.descriptors.iter().map(|_| passing()).collect();
-            return Ok(response(all, LimitHeaders::None));
+            return Ok(response(all, HeaderStyle::None));
         };
         let planned = self.plan(request, domain)?;
         let told = self.told(planned, left).await?;
