@@ -138,6 +138,9 @@ pub struct LogConfig {
     /// `level`: a level, or directives such as `"info,distributed_rate_limiter::storage=debug"`.
     /// Default `"info"`. `RUST_LOG` in the environment wins.
     pub level: String,
+    /// `otlp`: the OpenTelemetry collector that gets traces of sampled requests. Default none: what
+    /// `OTEL_EXPORTER_OTLP_ENDPOINT` says in the environment, or no traces.
+    pub otlp: Option<String>,
 }
 
 impl Default for NodeConfig {
@@ -205,6 +208,7 @@ impl Default for LogConfig {
         Self {
             format: LogFormat::Human,
             level: "info".to_owned(),
+            otlp: None,
         }
     }
 }

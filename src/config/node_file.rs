@@ -63,7 +63,7 @@ pub(super) const TABLES: &[(&str, &[&str])] = &[
         "server",
         &["max_connections", "max_in_flight", "drain_timeout"],
     ),
-    ("log", &["format", "level"]),
+    ("log", &["format", "level", "otlp"]),
     ("http", HTTP_KEYS),
     ("resp", RESP_KEYS),
 ];
@@ -270,5 +270,6 @@ fn log(reader: &mut Reader<'_>, table: &Table<'_>) -> LogConfig {
     LogConfig {
         format: format.unwrap_or(default.format),
         level: level.unwrap_or(default.level),
+        otlp: reader.text(table, "otlp").map(|text| text.value.to_owned()),
     }
 }

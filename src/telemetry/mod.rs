@@ -4,7 +4,11 @@
 mod durations;
 mod logging;
 mod redact;
+#[cfg(feature = "otlp")]
+mod traces;
 
 pub(crate) use durations::{BOUNDS_US, DurationCounts, Durations};
-pub use logging::{LogError, LogFormat, check_level, init};
+pub use logging::{LogError, LogFormat, Traces, check_level, init, init_with_traces};
 pub use redact::{Redacted, redacted};
+#[cfg(feature = "otlp")]
+pub(crate) use traces::request_span;

@@ -22,7 +22,9 @@ pub(crate) fn run(arguments: &Serve) -> anyhow::Result<()> {
         ..
     } = NodeConfig::load(overrides(arguments))?;
     config.workers = arguments.workers.unwrap_or(config.workers);
-    telemetry::init(config.log.format, &config.log.level)?;
+    let log = &config.log;
+    // Sends what waits at the end.
+    let _traces = telemetry::init_with_traces(log.format, &log.level, log.otlp.as_deref())?;
     warn(&warnings);
     let mut watch = Watch::start(PolicyFile::new(&config.policies));
     let policies = match watch.load() {

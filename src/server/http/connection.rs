@@ -121,6 +121,9 @@ impl Visit {
         let busy = Busy::begin(&self);
         let version = request.version();
         request.extensions_mut().insert(self.peer);
+        #[cfg(feature = "otlp")]
+        let response = self.traced(request).await?;
+        #[cfg(not(feature = "otlp"))]
         let response = self.router.call(request).await?;
         self.rules.counts.answered(&response);
         // HTTP/2 streams are tasks, and counted as such, until their bodies have ended.
@@ -133,6 +136,19 @@ impl Visit {
             });
             Body::from_stream(pieces)
         }))
+    }
+}
+
+#[cfg(feature = "otlp")]
+impl Visit {
+    /// The router's answer, in a span if the request is sampled.
+    async fn traced(&self, request: Request<Incoming>) -> Result<Response, Infallible> {
+        use tracing::Instrument as _;
+        let (method, path) = (request.method(), request.uri().path());
+        let span = crate::telemetry::request_span(method, path, request.headers());
+        let response = self.router.call(request).instrument(span.clone()).await?;
+        span.record("http.response.status_code", response.status().as_u16());
+        Ok(response)
     }
 }
 
