@@ -145,7 +145,7 @@ fn begin(
     };
     let (sending, lines) = match sending {
         Some((sending, tracer)) => {
-            let lines = traced(format, (filter, colour), io::stderr, tracer);
+            let lines = super::traces::lines(format, (filter, colour), io::stderr, tracer);
             (Some(sending), lines)
         }
         None => (None, subscriber(format, filter, colour, io::stderr)),
@@ -243,32 +243,6 @@ where
     match format {
         LogFormat::Human => Box::new(lines.finish()),
         LogFormat::Json => Box::new(lines.json().flatten_event(true).finish()),
-    }
-}
-
-/// The same, with spans going to `tracer` too.
-#[cfg(feature = "otlp")]
-fn traced<W>(
-    format: LogFormat,
-    (filter, colour): (EnvFilter, bool),
-    writer: W,
-    tracer: opentelemetry_sdk::trace::SdkTracer,
-) -> Box<dyn Subscriber + Send + Sync>
-where
-    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
-{
-    use tracing_opentelemetry::layer;
-    use tracing_subscriber::layer::SubscriberExt as _;
-    let lines = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(writer)
-        .with_ansi(colour);
-    match format {
-        LogFormat::Human => Box::new(lines.finish().with(layer().with_tracer(tracer))),
-        LogFormat::Json => {
-            let lines = lines.json().flatten_event(true).finish();
-            Box::new(lines.with(layer().with_tracer(tracer)))
-        }
     }
 }
 

@@ -15,8 +15,13 @@ use opentelemetry_otlp::{ExporterBuildError, SpanExporter, WithExportConfig as _
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::{Sampler, SdkTracer, SdkTracerProvider};
 use tokio::runtime::{Builder, Runtime};
-use tracing::Span;
-use tracing_opentelemetry::OpenTelemetrySpanExt as _;
+use tracing::{Span, Subscriber};
+use tracing_opentelemetry::{OpenTelemetrySpanExt as _, layer};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt as _;
+
+use super::LogFormat;
 
 /// Whether anybody takes spans.
 static ON: AtomicBool = AtomicBool::new(false);
@@ -90,6 +95,29 @@ impl Drop for Sending {
     }
 }
 
+/// Log lines as without traces, with spans going to `tracer` too.
+pub(super) fn lines<W>(
+    format: LogFormat,
+    (filter, colour): (EnvFilter, bool),
+    writer: W,
+    tracer: SdkTracer,
+) -> Box<dyn Subscriber + Send + Sync>
+where
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    let lines = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(writer)
+        .with_ansi(colour);
+    match format {
+        LogFormat::Human => Box::new(lines.finish().with(layer().with_tracer(tracer))),
+        LogFormat::Json => {
+            let lines = lines.json().flatten_event(true).finish();
+            Box::new(lines.with(layer().with_tracer(tracer)))
+        }
+    }
+}
+
 /// The span of a request over HTTP that is sampled; else none. It tells no key: of the path only the
 /// first two parts.
 pub(crate) fn request_span(method: &Method, path: &str, headers: &HeaderMap) -> Span {
@@ -138,8 +166,6 @@ mod tests {
     use std::io::Read as _;
     use std::net::TcpListener;
 
-    use tracing_subscriber::layer::SubscriberExt as _;
-
     use super::*;
 
     const SAMPLED: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
@@ -173,7 +199,7 @@ mod tests {
         let collector = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", collector.local_addr().unwrap());
         let (sending, tracer) = Sending::start(&url).unwrap();
-        let layer = tracing_opentelemetry::layer().with_tracer(tracer);
+        let layer = layer().with_tracer(tracer);
         let lines = tracing_subscriber::registry().with(layer);
         tracing::subscriber::with_default(lines, || {
             assert!(span(&HeaderMap::new()).is_none());
