@@ -31,8 +31,8 @@ use super::limits::shortened;
 use super::reader::{Found, Reader, Table};
 use super::suggest::did_you_mean;
 use crate::limiter::descriptors::{
-    DescriptorRule, DescriptorRules, DomainRules, ENTRIES_MAX, EntryMatch, KeyTemplate,
-    LimitHeaders, Then, ValueMatch,
+    DescriptorRule, DescriptorRules, DomainRules, ENTRIES_MAX, EntryMatch, HeaderStyle,
+    KeyTemplate, Then, ValueMatch,
 };
 
 const DOMAIN_KEYS: &[&str] = &["domain", "headers", "rule"];
@@ -79,8 +79,10 @@ fn domain_name<'a>(reader: &mut Reader<'_>, table: &Table<'a>) -> Option<Found<'
 
 fn domain(reader: &mut Reader<'_>, table: &Table<'_>, policies: &[&str]) -> DomainRules {
     reader.only(table, DOMAIN_KEYS, &[("envoy.rule", RULE_KEYS)]);
-    let headers = LimitHeaders::ALL.map(|it| (it.as_str(), it));
-    let headers = reader.word(table, "headers", &headers).unwrap_or_default();
+    let headers = HeaderStyle::ALL.map(|it| (it.as_str(), it));
+    let headers = reader
+        .word(table, "headers", &headers)
+        .unwrap_or(HeaderStyle::None);
     let mut rules = Vec::new();
     let mut matched = BTreeSet::new();
     if let Some(found) = table.get("rule") {

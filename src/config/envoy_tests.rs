@@ -44,7 +44,7 @@ fn rules_say_what_holds_for_a_descriptor() {
     )
     .unwrap();
     let edge = rules.domain("edge").unwrap();
-    assert_eq!(edge.headers(), LimitHeaders::Ietf);
+    assert_eq!(edge.headers(), HeaderStyle::Ietf);
     let held = |entries: &[(&str, &str)]| {
         let rule = edge.find(entries)?;
         let policy = match &rule.then {
@@ -155,7 +155,7 @@ proptest! {
     #[test]
     fn rules_read_as_they_are_written(
         domains in prop::collection::btree_map("[^\u{0}]{1,5}", vec(any_rule(), 0..5), 0..3),
-        headers in prop::sample::select(LimitHeaders::ALL.to_vec()),
+        headers in prop::sample::select(HeaderStyle::ALL.to_vec()),
     ) {
         let mut set = PolicySet::default();
         let limit: Limit = "1/s".parse().unwrap();

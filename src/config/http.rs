@@ -25,7 +25,13 @@ pub(super) const HTTP_KEYS: &[&str] = &[
     "trusted_proxies",
     "token_file",
     "timeout",
+    "tls_cert",
+    "tls_key",
+    "tls_client_ca",
 ];
+
+/// Those among them that name the files of TLS.
+pub(super) const HTTP_TLS_KEYS: &[&str] = &["tls_cert", "tls_key", "tls_client_ca"];
 
 /// `[http]`: whether and how the node answers HTTP.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,19 +57,30 @@ pub struct HttpConfig {
     pub token_file: Option<PathBuf>,
     /// `timeout`: how long a request waits that does not say, 1 ms to 1 min. Default 1 s.
     pub timeout: Duration,
+    /// `tls_cert`: the file of the certificate that HTTPS is answered with, in PEM, with those behind
+    /// it that lead to its authority. Default none: HTTP in the clear.
+    pub tls_cert: Option<PathBuf>,
+    /// `tls_key`: the file of its private key. Default none.
+    pub tls_key: Option<PathBuf>,
+    /// `tls_client_ca`: the file of the authorities whose certificates clients must have, whatever
+    /// they ask for. Default none: anybody may ask.
+    pub tls_client_ca: Option<PathBuf>,
 }
 
 impl Default for HttpConfig {
     fn default() -> Self {
         Self {
             listen: None,
-            headers: HeaderStyle::default(),
+            headers: HeaderStyle::Ietf,
             deny_status: 429,
             key_from: KeyFrom::default(),
             trusted_proxies: 0,
             token: None,
             token_file: None,
             timeout: Duration::from_secs(1),
+            tls_cert: None,
+            tls_key: None,
+            tls_client_ca: None,
         }
     }
 }
@@ -72,6 +89,7 @@ impl Default for HttpConfig {
 pub(super) fn http(reader: &mut Reader<'_>, table: &Table<'_>, base: &Path) -> HttpConfig {
     let default = HttpConfig::default();
     let styles = HeaderStyle::ALL.map(|it| (it.as_str(), it));
+    let path = |reader: &mut Reader<'_>, key| reader.path(table, key).map(|it| base.join(it));
     let status = reader.whole(table, "deny_status", DENY_STATUS);
     let config = HttpConfig {
         listen: address(reader, table, "listen"),
@@ -85,10 +103,13 @@ pub(super) fn http(reader: &mut Reader<'_>, table: &Table<'_>, base: &Path) -> H
         trusted_proxies: count(reader, table, "trusted_proxies", TRUSTED_PROXIES)
             .unwrap_or(default.trusted_proxies),
         token: None,
-        token_file: reader.path(table, "token_file").map(|it| base.join(it)),
+        token_file: path(reader, "token_file"),
         timeout: reader
             .duration(table, "timeout", TIMEOUT)
             .unwrap_or(default.timeout),
+        tls_cert: path(reader, "tls_cert"),
+        tls_key: path(reader, "tls_key"),
+        tls_client_ca: path(reader, "tls_client_ca"),
     };
     if let (Some(found), false) = (
         table.get("trusted_proxies"),
@@ -121,17 +142,70 @@ fn is_header_name(name: &str) -> bool {
     (1..=64).contains(&name.len()) && name.bytes().all(fit)
 }
 
+impl HttpConfig {
+    /// Takes what the command line says of TLS: a certificate and its key.
+    pub(super) fn override_tls(
+        &mut self,
+        (cert, key): (Option<PathBuf>, Option<PathBuf>),
+        origin: &mut Origin,
+    ) {
+        if cert.is_some() || key.is_some() {
+            origin.http_tls = None;
+        }
+        self.tls_cert = cert.or_else(|| self.tls_cert.take());
+        self.tls_key = key.or_else(|| self.tls_key.take());
+    }
+
+    /// What is wrong or odd with the files of TLS together: a message, and what to do.
+    fn check_tls(&self) -> Option<(Severity, &'static str, &'static str)> {
+        let together = "name both a certificate and its key, or neither for HTTP in the clear";
+        match (&self.tls_cert, &self.tls_key, &self.tls_client_ca) {
+            (Some(_), None, _) => {
+                let message = "`tls_cert` is useless without its key: set `tls_key` too";
+                Some((Severity::Error, message, together))
+            }
+            (None, Some(_), _) => {
+                let message = "`tls_key` is useless without its certificate: set `tls_cert` too";
+                Some((Severity::Error, message, together))
+            }
+            (None, None, Some(_)) => {
+                let message =
+                    "`tls_client_ca` would let anybody in without `tls_cert` and `tls_key`";
+                Some((Severity::Error, message, "set these too, or leave it out"))
+            }
+            (Some(_), Some(_), _) if self.listen.is_none() => {
+                let message = "`tls_cert` does nothing unless `listen` of [http] is set";
+                let hint = "set it, such as \"0.0.0.0:7480\", or give --http";
+                Some((Severity::Warning, message, hint))
+            }
+            (Some(_), Some(_), _) | (None, None, None) => None,
+        }
+    }
+}
+
 impl NodeConfig {
-    /// Warns of HTTP that anybody can reach.
-    pub(super) fn check_http(&self, origin: &Origin) -> Option<Diagnostic> {
+    /// Tells what is wrong with TLS, and warns of HTTP that anybody can reach.
+    pub(super) fn check_http(&self, origin: &Origin) -> Vec<Diagnostic> {
+        let tls = self.http.check_tls().map(|(severity, message, hint)| {
+            origin.diagnostic(severity, origin.http_tls.as_ref(), message, hint)
+        });
+        tls.into_iter().chain(self.check_reach(origin)).collect()
+    }
+
+    fn check_reach(&self, origin: &Origin) -> Option<Diagnostic> {
         let listen = self.http.listen?;
-        if listen.ip().to_canonical().is_loopback() {
+        if listen.ip().to_canonical().is_loopback() || self.http.tls_client_ca.is_some() {
             return None;
         }
+        let scheme = if self.http.tls_cert.is_some() {
+            "https"
+        } else {
+            "http"
+        };
         let message = format!(
-            "whoever can reach http://{listen} can use all limits, since checks over HTTP need no certificate"
+            "whoever can reach {scheme}://{listen} can use all limits, since checks over HTTP need no certificate"
         );
-        let hint = "let only your proxies reach it, or listen on 127.0.0.1";
+        let hint = "let only your proxies reach it, listen on 127.0.0.1, or set tls_client_ca";
         Some(origin.diagnostic(Severity::Warning, origin.http.as_ref(), &message, hint))
     }
 }

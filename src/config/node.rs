@@ -138,6 +138,9 @@ pub struct LogConfig {
     /// `level`: a level, or directives such as `"info,distributed_rate_limiter::storage=debug"`.
     /// Default `"info"`. `RUST_LOG` in the environment wins.
     pub level: String,
+    /// `otlp`: the OpenTelemetry collector that gets traces of sampled requests. Default none: what
+    /// `OTEL_EXPORTER_OTLP_ENDPOINT` says in the environment, or no traces.
+    pub otlp: Option<String>,
 }
 
 impl Default for NodeConfig {
@@ -205,6 +208,7 @@ impl Default for LogConfig {
         Self {
             format: LogFormat::Human,
             level: "info".to_owned(),
+            otlp: None,
         }
     }
 }
@@ -270,6 +274,8 @@ impl NodeConfig {
             log_format,
             log_level,
             http,
+            http_cert,
+            http_key,
             resp,
         } = overrides;
         replace(&mut self.data_dir, data_dir);
@@ -298,6 +304,7 @@ impl NodeConfig {
             self.http.listen = http;
             origin.http = None;
         }
+        self.http.override_tls((http_cert, http_key), origin);
         let level = log_level?;
         let problem = check_level(&level).err().map(|error| {
             let message = error.to_string();

@@ -8,7 +8,7 @@ use toml::de::DeValue;
 
 use super::cluster::{CLUSTER_KEYS, cluster};
 use super::diagnostic::{Checked, ConfigError, Place};
-use super::http::{HTTP_KEYS, HttpConfig, http};
+use super::http::{HTTP_KEYS, HTTP_TLS_KEYS, HttpConfig, http};
 use super::node::{
     AfterPowerLoss, ClockConfig, LogConfig, NodeConfig, ServerConfig, StorageConfig, TableConfig,
 };
@@ -63,7 +63,7 @@ pub(super) const TABLES: &[(&str, &[&str])] = &[
         "server",
         &["max_connections", "max_in_flight", "drain_timeout"],
     ),
-    ("log", &["format", "level"]),
+    ("log", &["format", "level", "otlp"]),
     ("http", HTTP_KEYS),
     ("resp", RESP_KEYS),
 ];
@@ -76,6 +76,7 @@ pub(super) struct Origin {
     pub(super) insecure: Option<Place>,
     pub(super) join: Option<Place>,
     pub(super) http: Option<Place>,
+    pub(super) http_tls: Option<Place>,
     pub(super) resp: Option<Place>,
 }
 
@@ -99,6 +100,8 @@ pub(super) fn read_node(
         };
         origin.join = inner("cluster", "join");
         origin.http = inner("http", "listen");
+        let mut tls = HTTP_TLS_KEYS.iter();
+        origin.http_tls = tls.find_map(|key| inner("http", key));
         origin.resp = inner("resp", "listen");
         node(reader, top, base)
     })?;
@@ -267,5 +270,6 @@ fn log(reader: &mut Reader<'_>, table: &Table<'_>) -> LogConfig {
     LogConfig {
         format: format.unwrap_or(default.format),
         level: level.unwrap_or(default.level),
+        otlp: reader.text(table, "otlp").map(|text| text.value.to_owned()),
     }
 }

@@ -116,6 +116,7 @@ fn a_file_sets_every_key() {
         log: LogConfig {
             format: LogFormat::Json,
             level: "debug".into(),
+            otlp: None,
         },
         http: HttpConfig {
             listen: Some("127.0.0.1:8".parse().unwrap()),

@@ -38,6 +38,10 @@ pub struct NodeOverrides {
     pub log_level: Option<String>,
     /// `--http`
     pub http: Option<SocketAddr>,
+    /// `--http-cert`
+    pub http_cert: Option<PathBuf>,
+    /// `--http-key`
+    pub http_key: Option<PathBuf>,
     /// `--resp`
     pub resp: Option<SocketAddr>,
 }

@@ -39,6 +39,9 @@ fn the_node_sample_shows_every_key_at_its_default() {
     assert_eq!(config.advertised(), NodeConfig::default().advertised());
     config.cluster.advertise = None;
     (config.http.listen, config.http.token_file) = (None, None);
+    config.log.otlp = None;
+    let http = &mut config.http;
+    (http.tls_cert, http.tls_key, http.tls_client_ca) = (None, None, None);
     // Off by default: the sample shows how it is switched on.
     config.resp = RespConfig::default();
     assert_eq!(config, NodeConfig::default());

@@ -13,7 +13,7 @@ use crate::limiter::table::{Asked, Outcome, quarantine_left_ms};
 use crate::limiter::top_keys::Counted;
 use crate::protocol::client::{Ask, PolicyRef};
 use crate::protocol::error::WireError;
-use crate::server::Answer;
+use crate::server::{Answer, Lack};
 use crate::types::SlotTime;
 
 /// How often a question about an evicted state is asked again before the caller is turned away:
@@ -167,14 +167,14 @@ impl Engine {
         }
         if moment.fenced {
             return Some(match policy.policy.on_failure {
-                OnFailure::Allow => self.without_counts(policy, 0),
+                OnFailure::Allow => self.without_counts(policy, (Lack::Storage, 0)),
                 OnFailure::Deny => self.refuse(WireError::StorageFailed),
             });
         }
         if let Some(since) = moment.quarantined {
             let left_ms = quarantine_left_ms(since, asked.limits, moment.now);
             if left_ms > 0 {
-                return Some(self.without_counts(policy, left_ms));
+                return Some(self.without_counts(policy, (Lack::Quarantine, left_ms)));
             }
         }
         if moment.thin && self.lacks_majority(asked.id.slot()) {
@@ -222,7 +222,7 @@ impl Engine {
         let answer = self.settle(outcome, asked, policy, &looking)?;
         let grants = matches!(&answer.decision, Ok(decision) if decision.allowed);
         Some(if grants && counts {
-            self.without_counts(policy, MAJORITY_RETRY_MS)
+            self.without_counts(policy, (Lack::Majority, MAJORITY_RETRY_MS))
         } else {
             answer
         })

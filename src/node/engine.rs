@@ -18,7 +18,7 @@ use crate::limiter::{SlotClock, SlotClocks, Verdict, real_ms};
 use crate::protocol::client::{WireDecision, WireSource};
 use crate::protocol::error::WireError;
 pub(super) use crate::server::Mode;
-use crate::server::{Answer, Kept, Wait};
+use crate::server::{Answer, Kept, Lack, Wait};
 use crate::storage::committer::Committer;
 use crate::storage::fence::{Fence, StorageFailed};
 use crate::storage::replace::RowTurn;
@@ -192,7 +192,9 @@ impl Engine {
                 limit: error.limit,
             }),
             Outcome::NotServed => not_here(),
-            Outcome::Quarantined { retry_after_ms } => self.without_counts(policy, retry_after_ms),
+            Outcome::Quarantined { retry_after_ms } => {
+                self.without_counts(policy, (Lack::Quarantine, retry_after_ms))
+            }
             Outcome::Cold { .. } | Outcome::Full => self.refuse(self.no_room()),
         }
     }
@@ -216,12 +218,17 @@ impl Engine {
         }
     }
 
-    /// What the policy's `on_failure` says.
+    /// What the policy's `on_failure` says, since `lack` keeps the counts from deciding.
     #[inline(never)]
-    pub(super) fn without_counts(&self, policy: &ActivePolicy, retry_after_ms: u64) -> Answer {
+    pub(super) fn without_counts(
+        &self,
+        policy: &ActivePolicy,
+        (lack, retry_after_ms): (Lack, u64),
+    ) -> Answer {
         Counts::add(&self.counts.degraded);
         let retry_after_ms = real_ms(retry_after_ms);
         let allowed = policy.policy.on_failure == OnFailure::Allow || policy.policy.shadow;
+        policy.tally.without_counts(lack, allowed);
         let decision = WireDecision {
             allowed,
             shadow_denied: policy.policy.shadow,

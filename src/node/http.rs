@@ -1,4 +1,4 @@
-//! The HTTP edge of a node: its settings, its token, and what the engine tells its metrics.
+//! The HTTP edge of a node: its settings, its token, its TLS, and what the engine tells its metrics.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -8,18 +8,62 @@ use super::engine::Engine;
 use super::error::StartError;
 use super::forward::Clustered;
 use crate::config::{BearerToken, HttpConfig, NotAToken};
-use crate::server::{Figures, Http, HttpSettings, NodeFigures};
+use crate::server::{CommitFigures, Figures, Http, HttpSettings, NodeFigures};
+use crate::transport::tls::web::{WebTls, WebTlsFiles};
 
 /// Most bytes of a token's file that are read.
 const TOKEN_FILE_BYTES_MAX: u64 = 4096;
 
-/// Has `edges` answer HTTP if `config` says so; where.
+/// What is spoken over TLS, best first.
+const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
+
+/// Where HTTP is answered.
+#[derive(Debug)]
+pub(super) struct HttpDoor {
+    pub(super) address: SocketAddr,
+    pub(super) tls: Option<Arc<WebTls>>,
+}
+
+/// One file of TLS was named without the others that it needs.
+#[derive(Debug, thiserror::Error)]
+#[error("`{given}` was set without `{missing}`; set both, or neither for HTTP in the clear")]
+struct HalfTls {
+    given: &'static str,
+    missing: &'static str,
+}
+
+/// What `config` says that HTTP is encrypted with, if it is answered at all.
+pub(super) fn tls(config: &HttpConfig) -> Result<Option<Arc<WebTls>>, StartError> {
+    if config.listen.is_none() {
+        return Ok(None);
+    }
+    let half = |given, missing| Err(StartError::Http(HalfTls { given, missing }.into()));
+    match (&config.tls_cert, &config.tls_key, &config.tls_client_ca) {
+        (Some(cert), Some(key), client_ca) => {
+            let files = WebTlsFiles {
+                cert: cert.clone(),
+                key: key.clone(),
+                client_ca: client_ca.clone(),
+            };
+            let loaded = WebTls::load(files, &PROTOCOLS);
+            loaded
+                .map(|tls| Some(Arc::new(tls)))
+                .map_err(|error| StartError::Http(error.into()))
+        }
+        (Some(_), None, _) => half("tls_cert", "tls_key"),
+        (None, Some(_), _) => half("tls_key", "tls_cert"),
+        (None, None, Some(_)) => half("tls_client_ca", "tls_cert"),
+        (None, None, None) => Ok(None),
+    }
+}
+
+/// Has `edges` answer HTTP if `config` says so, encrypted by `tls`; where.
 pub(super) fn listen(
-    config: &HttpConfig,
+    (config, tls): (&HttpConfig, Option<Arc<WebTls>>),
     engine: &Arc<Engine>,
     workers: usize,
     edges: &mut Vec<Edge<Clustered<Engine>>>,
-) -> Result<Option<SocketAddr>, StartError> {
+) -> Result<Option<HttpDoor>, StartError> {
     let Some(listen) = config.listen else {
         return Ok(None);
     };
@@ -30,6 +74,7 @@ pub(super) fn listen(
         trusted_proxies: config.trusted_proxies,
         token: token(config)?,
         timeout: config.timeout,
+        tls: tls.clone(),
         wall_ms: super::clock::wall_now_ms,
     };
     let figures: Arc<dyn Figures> = Arc::clone(engine) as _;
@@ -37,7 +82,7 @@ pub(super) fn listen(
     let edge = Edge::bind(listen, workers, &Arc::new(protocol))?;
     let address = edge.address();
     edges.push(edge);
-    Ok(Some(address))
+    Ok(Some(HttpDoor { address, tls }))
 }
 
 /// Why a token's file cannot be used.
@@ -80,9 +125,20 @@ fn token(config: &HttpConfig) -> Result<Option<BearerToken>, StartError> {
 impl Figures for Engine {
     fn figures(&self) -> NodeFigures {
         let set = self.policies.current();
+        let timings = self.committer.timings();
         NodeFigures {
             policies: set.all().map(|policy| policy.figures()).collect(),
             commit_bytes: self.committer.bytes(),
+            commits: CommitFigures {
+                whole: timings.commits(),
+                writes: timings.writes(),
+                syncs: timings.syncs(),
+            },
+            dirty_keys: if self.about.keeps {
+                self.table.unsaved_count()
+            } else {
+                0
+            },
         }
     }
 }

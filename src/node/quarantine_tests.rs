@@ -2,7 +2,7 @@ use super::*;
 use crate::node::forward::Local as _;
 use crate::node::slots_tests::open_with;
 use crate::protocol::client::{Ask, Target, WireDecision, WireSource};
-use crate::server::Mode;
+use crate::server::{Figures as _, Lack, Mode};
 
 /// A set in which only the window of a second is configured.
 fn short_windows() -> PolicySet {
@@ -42,6 +42,13 @@ async fn it_outlasts_a_window_that_nobody_knows_of_after_a_restart() {
     let denied = check_hourly(&engine, "two");
     assert!(!denied.allowed && denied.source == WireSource::Degraded);
     assert!(denied.retry_after_ms > 3_000_000, "{denied:?}");
+    let policies = engine.figures().policies;
+    let hourly = policies.iter().find(|it| it.policy == "hourly").unwrap();
+    assert_eq!((hourly.denied, hourly.degraded), (0, 1));
+    for (lack, count) in Lack::ALL.iter().zip(hourly.without_counts) {
+        let expected = u64::from(*lack == Lack::Quarantine);
+        assert_eq!((count.allowed, count.denied), (0, expected), "{lack:?}");
+    }
     assert_eq!(engine.quarantined(begun.plus_ms(3_600_000)), Some(begun));
     assert_eq!(engine.quarantined(begun.plus_ms(3_600_001)), None);
 }

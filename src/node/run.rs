@@ -13,6 +13,7 @@ use super::edges::Edge;
 use super::engine::Engine;
 use super::error::StartError;
 use super::forward::Clustered;
+use super::http::HttpDoor;
 use super::start::{Birth, EngineOptions};
 use super::upkeep::{Checkpoints, UpkeepThread};
 use super::workers::Workers;
@@ -162,7 +163,7 @@ pub struct Node {
     upkeep: UpkeepThread,
     membership: Membership,
     server: Arc<Server<Clustered<Engine>>>,
-    http: Option<SocketAddr>,
+    http: Option<HttpDoor>,
     resp_address: Option<SocketAddr>,
     workers: Workers,
     drain_timeout: Duration,
@@ -201,6 +202,7 @@ impl Node {
         };
         let setup =
             ServerSetup::new(&options.credentials, auth).map_err(StartError::Credentials)?;
+        let tls = super::http::tls(&options.http)?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let count = if options.workers == 0 {
             cores
@@ -249,7 +251,7 @@ impl Node {
         let server = Server::new(Arc::new(service), options.bounds(), clock::mono_now);
         let door: Arc<dyn PeerDoor> = Arc::clone(&membership.door) as _;
         server.open_to_peers(door);
-        let http = super::http::listen(&options.http, &engine, count, &mut edges)?;
+        let http = super::http::listen((&options.http, tls), &engine, count, &mut edges)?;
         let mut node = Self {
             engine,
             address,
@@ -278,8 +280,22 @@ impl Node {
     }
 
     /// Where it answers HTTP, if it does.
-    pub const fn http_address(&self) -> Option<SocketAddr> {
-        self.http
+    pub fn http_address(&self) -> Option<SocketAddr> {
+        self.http.as_ref().map(|door| door.address)
+    }
+
+    /// Reads the certificate of HTTPS and its key again, and the authorities of clients: connections
+    /// that begin later have what the files say now. False if the node does not answer HTTPS.
+    ///
+    /// # Errors
+    /// [`StartError::Http`]; what was read before stays.
+    pub fn read_http_certificate_again(&self) -> Result<bool, StartError> {
+        let Some(tls) = self.http.as_ref().and_then(|door| door.tls.as_ref()) else {
+            return Ok(false);
+        };
+        let read = tls.reload();
+        read.map(|()| true)
+            .map_err(|error| StartError::Http(error.into()))
     }
 
     /// The address on which it serves the Redis protocol, if it does.

@@ -17,7 +17,7 @@ use crate::protocol::client::{Ask, RequestBody, ResponseBody, Target};
 use crate::protocol::error::WireError;
 use crate::protocol::hello::Welcome;
 use crate::protocol::replicas::SlotView;
-use crate::server::{Answer, Decided, Kept, Wait};
+use crate::server::{Answer, Decided, Kept, Lack, Wait};
 use crate::types::{Grant, ReservationId, SLOT_COUNT, Slot, SlotTime};
 
 /// Most times a change of an evicted state is tried; see the engine's bound.
@@ -61,7 +61,8 @@ impl Local for Engine {
     fn without_owner(&self, ask: &Ask<'_>) -> Decided {
         let policy = self.find_policy(&ask.target.policy)?;
         policy.tally.degraded();
-        self.without_counts(&policy, OWNER_RETRY_MS).decision
+        self.without_counts(&policy, (Lack::Owner, OWNER_RETRY_MS))
+            .decision
     }
 
     fn carry_out(&self, body: &RequestBody<'_>) -> Option<(ResponseBody, Option<Wait>)> {
@@ -276,9 +277,9 @@ impl Engine {
         for _ in 0..TRIES_MAX {
             let now = self.now();
             let answer = if self.fence.is_closed() {
-                self.without_counts(&policy, 0)
+                self.without_counts(&policy, (Lack::Storage, 0))
             } else if let Some(left_ms) = self.quarantine_left(&asked, now) {
-                self.without_counts(&policy, left_ms)
+                self.without_counts(&policy, (Lack::Quarantine, left_ms))
             } else {
                 match self.table.reserve(now, &asked, reserve) {
                     Ok(Outcome::Cold { evictions }) => {

@@ -124,13 +124,13 @@ impl Engine {
             Arc::clone(&fence),
             recovery.next_commit.saturating_sub(1),
             options.sync_interval,
+            clock::mono_now,
         )?;
-        let policies = Policies::new(KeyHasher::new(&opened.identity.key_secret));
         let about = about(options, &opened);
         let engine = Arc::new(Self {
             table,
             clock,
-            policies,
+            policies: Policies::new(KeyHasher::new(&opened.identity.key_secret)),
             store: opened.store,
             committer,
             fence,

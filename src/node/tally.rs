@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::policies::ActivePolicy;
 use crate::protocol::client::{WireDecision, WireSource};
-use crate::server::PolicyFigures;
+use crate::server::{Lack, PolicyFigures, WithoutCounts};
 
 /// What was counted of one policy since the process began; it outlives changes of the policy.
 #[derive(Debug, Default)]
@@ -14,6 +14,8 @@ pub(crate) struct Tally {
     denied: AtomicU64,
     shadow_denied: AtomicU64,
     degraded: AtomicU64,
+    /// Let through and denied without the counts, in the order of [`Lack::ALL`].
+    without_counts: [[AtomicU64; 2]; Lack::ALL.len()],
 }
 
 /// Some checks that are not told to their policy yet.
@@ -36,6 +38,22 @@ impl Tally {
             denied: load(&self.denied),
             shadow_denied: load(&self.shadow_denied),
             degraded: load(&self.degraded),
+            without_counts: self
+                .without_counts
+                .each_ref()
+                .map(|[allowed, denied]| WithoutCounts {
+                    allowed: load(allowed),
+                    denied: load(denied),
+                }),
+        }
+    }
+
+    /// Counts one answer without the counts, which are not known for the lack of this.
+    pub(super) fn without_counts(&self, lack: Lack, allowed: bool) {
+        let place = Lack::ALL.iter().position(|it| *it == lack);
+        if let Some([let_through, denied]) = place.and_then(|at| self.without_counts.get(at)) {
+            let counter = if allowed { let_through } else { denied };
+            counter.fetch_add(1, Ordering::Relaxed);
         }
     }
 

@@ -47,7 +47,9 @@ pub(crate) use bounds::Bounds;
 #[cfg(test)]
 pub(crate) use connection::serve_requests;
 pub(crate) use desk::Desk;
-pub(crate) use http::{Figures, Http, HttpSettings, NodeFigures, PolicyFigures};
+pub(crate) use http::{
+    CommitFigures, Figures, Http, HttpSettings, Lack, NodeFigures, PolicyFigures, WithoutCounts,
+};
 pub(crate) use peer_door::{PeerDoor, Stranger, Visit, Visited, Visitor};
 pub(crate) use quic::{Server, Stopping};
 pub(crate) use resp::Resp;

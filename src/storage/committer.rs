@@ -28,6 +28,7 @@ use super::replicated::{self, Queue, Replicated};
 use super::store::{Operation, Store, StoreError};
 use super::syncer::Syncer;
 use super::tickets::{Goal, Places, Step, Tickets, Turn};
+use super::timings::{Clock, Timed, Timings};
 use crate::limiter::policy::Durability;
 
 /// A commit record's buffer above this size is given back after use.
@@ -83,6 +84,7 @@ pub(super) struct Shared<S: ?Sized> {
     pub(super) tickets: Arc<Tickets<Mutex<Places>>>,
     /// Number of the last commit record that was written, empty commits left out.
     pub(super) written: AtomicU64,
+    pub(super) timings: Timings,
 }
 
 #[derive(Debug, Default)]
@@ -94,7 +96,7 @@ struct Buffer {
 impl<C: CommitSource, S: Store + ?Sized> Committer<C, S> {
     /// Starts to commit; the source's first number is above `recovered`, the last commit that
     /// recovery found. Marks the store as not cleanly closed, and starts the sync thread, which
-    /// syncs at least every `sync_interval`.
+    /// syncs at least every `sync_interval`. How long it all takes is measured by `clock`.
     ///
     /// # Errors
     /// [`StoreError`] if the watermark cannot be written or the thread cannot be started.
@@ -104,6 +106,7 @@ impl<C: CommitSource, S: Store + ?Sized> Committer<C, S> {
         fence: Arc<Fence>,
         recovered: u64,
         sync_interval: Duration,
+        clock: Clock,
     ) -> Result<Self, StoreError> {
         store.put_mark(recovered, false)?;
         let (ask, asked): (Sender<()>, Receiver<()>) = bounded(1);
@@ -117,6 +120,7 @@ impl<C: CommitSource, S: Store + ?Sized> Committer<C, S> {
             fence,
             tickets: Arc::clone(&tickets),
             written: AtomicU64::new(recovered),
+            timings: Timings::new(clock),
         });
         shared.fence.on_close(move || tickets.close());
         let syncer = Syncer::start(Arc::clone(&shared), asked, sync_interval)?;
@@ -198,6 +202,11 @@ impl<C: CommitSource, S: Store + ?Sized> Committer<C, S> {
         self.appended_bytes.load(Ordering::Relaxed)
     }
 
+    /// How long commits took since the start.
+    pub(crate) fn timings(&self) -> &Timings {
+        &self.shared.timings
+    }
+
     /// Number of the last commit that was appended.
     pub(crate) fn committed(&self) -> u64 {
         self.shared.tickets.committed()
@@ -271,6 +280,8 @@ impl<C: CommitSource, S: Store + ?Sized> Committer<C, S> {
     }
 
     fn append_all(&self, record: &mut Vec<u8>) -> Result<u64, StoreError> {
+        let timings = &self.shared.timings;
+        let (begun, before) = (timings.begin(), self.commits());
         let waiting = self.replicated.take();
         let mut waiting = &waiting[..];
         while let Some(((first, _), more)) = waiting.split_first() {
@@ -295,6 +306,9 @@ impl<C: CommitSource, S: Store + ?Sized> Committer<C, S> {
         if !taken.empty {
             self.append_one(taken.number, record)?;
         }
+        if self.commits() != before {
+            timings.done(Timed::Commit, begun);
+        }
         Ok(taken.number)
     }
 
@@ -302,7 +316,9 @@ impl<C: CommitSource, S: Store + ?Sized> Committer<C, S> {
         let shared = &*self.shared;
         let previous = shared.written.load(Ordering::Relaxed);
         record::seal(record, number, previous);
+        let begun = shared.timings.begin();
         shared.store.append_commit(number, record)?;
+        shared.timings.done(Timed::Write, begun);
         shared.written.store(number, Ordering::Release);
         self.appended.fetch_add(1, Ordering::Relaxed);
         let bytes = u64::try_from(record.len()).unwrap_or(u64::MAX);

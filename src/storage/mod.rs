@@ -12,6 +12,7 @@ mod record;
 pub(crate) mod replicated;
 mod syncer;
 mod tickets;
+pub(crate) mod timings;
 
 pub(crate) mod checkpoint;
 pub(crate) mod fence;

@@ -14,6 +14,7 @@ use crossbeam::select;
 use super::committer::Shared;
 use super::fence::{HalfWay, StorageFailed};
 use super::store::{Operation, Store, StoreError};
+use super::timings::Timed;
 
 /// The running thread; dropping it ends and joins it.
 #[derive(Debug)]
@@ -106,8 +107,10 @@ impl<S: Store + ?Sized> Shared<S> {
         let committed = self.tickets.committed();
         if committed.max(written) > self.tickets.synced() {
             let half_way = HalfWay::new(&self.fence, Operation::Sync);
+            let begun = self.timings.begin();
             let synced = self.store.sync();
             half_way.done();
+            self.timings.done(Timed::Sync, begun);
             synced.map_err(|error| self.fence.close(error))?;
             self.tickets.publish_synced(committed, &mut Vec::new());
         }

@@ -94,6 +94,28 @@ pub enum LogError {
 /// # Errors
 /// [`LogError`]; nothing is logged then.
 pub fn init(format: LogFormat, level: &str) -> Result<(), LogError> {
+    init_with_traces(format, level, None).map(drop)
+}
+
+/// Sends traces while it is there, if any are sent; dropped, it sends those that wait.
+#[derive(Debug, Default)]
+pub struct Traces {
+    #[cfg(feature = "otlp")]
+    #[expect(dead_code, reason = "kept to be dropped at the end")]
+    sending: Option<super::traces::Sending>,
+}
+
+/// The same, and sends traces of sampled requests to the OpenTelemetry collector at `otlp`, else at
+/// what `OTEL_EXPORTER_OTLP_ENDPOINT` says in the environment; to none if there is neither. What is
+/// wrong with that is logged, as is that the program was built without the feature `otlp`.
+///
+/// # Errors
+/// [`LogError`]; nothing is logged then.
+pub fn init_with_traces(
+    format: LogFormat,
+    level: &str,
+    otlp: Option<&str>,
+) -> Result<Traces, LogError> {
     let environment = match env::var("RUST_LOG") {
         Ok(directives) => Some(directives),
         Err(VarError::NotPresent) => None,
@@ -102,9 +124,52 @@ pub fn init(format: LogFormat, level: &str) -> Result<(), LogError> {
     let filter = filter(level, environment.as_deref())?;
     let no_color = env::var_os("NO_COLOR");
     let colour = colour(no_color.as_deref(), io::stderr().is_terminal());
-    subscriber(format, filter, colour, io::stderr)
-        .try_init()
-        .map_err(|_| LogError::Twice)
+    begin(format, (filter, colour), otlp)
+}
+
+#[cfg(feature = "otlp")]
+fn begin(
+    format: LogFormat,
+    (filter, colour): (EnvFilter, bool),
+    otlp: Option<&str>,
+) -> Result<Traces, LogError> {
+    let of_environment = env::var("OTEL_EXPORTER_OTLP_ENDPOINT").ok();
+    let url = otlp.map(str::to_owned).or(of_environment);
+    let url = url.filter(|url| !url.is_empty());
+    let started = url
+        .map(|url| super::traces::Sending::start(&url))
+        .transpose();
+    let (sending, problem) = match started {
+        Ok(started) => (started, None),
+        Err(problem) => (None, Some(problem)),
+    };
+    let (sending, lines) = match sending {
+        Some((sending, tracer)) => {
+            let lines = super::traces::lines(format, (filter, colour), io::stderr, tracer);
+            (Some(sending), lines)
+        }
+        None => (None, subscriber(format, filter, colour, io::stderr)),
+    };
+    lines.try_init().map_err(|_| LogError::Twice)?;
+    if let Some(error) = problem {
+        let cause = std::error::Error::source(&error).map(tracing::field::display);
+        tracing::error!(%error, cause, "no traces are sent");
+    }
+    Ok(Traces { sending })
+}
+
+#[cfg(not(feature = "otlp"))]
+fn begin(
+    format: LogFormat,
+    (filter, colour): (EnvFilter, bool),
+    otlp: Option<&str>,
+) -> Result<Traces, LogError> {
+    let lines = subscriber(format, filter, colour, io::stderr);
+    lines.try_init().map_err(|_| LogError::Twice)?;
+    if otlp.is_some() {
+        tracing::error!("no traces are sent: this program was built without the feature `otlp`");
+    }
+    Ok(Traces::default())
 }
 
 /// Checks that `level` is a level or a list of directives that [`init`] takes.

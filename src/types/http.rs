@@ -2,36 +2,6 @@
 
 use std::fmt;
 
-/// Which headers tell of limits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-#[non_exhaustive]
-pub enum HeaderStyle {
-    /// `RateLimit-Policy` and `RateLimit`, as draft 10 of the IETF has them. The default.
-    #[default]
-    Ietf,
-    /// `X-RateLimit-Limit`, `X-RateLimit-Remaining` and `X-RateLimit-Reset` (in seconds from now).
-    XRateLimit,
-    /// Both.
-    Both,
-    /// Neither. `Retry-After` is there all the same.
-    None,
-}
-
-impl HeaderStyle {
-    /// All of them.
-    pub const ALL: [Self; 4] = [Self::Ietf, Self::XRateLimit, Self::Both, Self::None];
-
-    /// The word used in `node.toml`.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Ietf => "ietf",
-            Self::XRateLimit => "x-ratelimit",
-            Self::Both => "both",
-            Self::None => "none",
-        }
-    }
-}
-
 /// Where the key of a check comes from that names none.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]

@@ -8,6 +8,7 @@ mod decision;
     expect(dead_code, reason = "a client alone needs a key's slot and no more")
 )]
 mod hash;
+mod header_style;
 #[cfg(feature = "server")]
 mod http;
 mod key;
@@ -23,8 +24,9 @@ pub use decision::{Decision, Grant, ReservationId, Source};
 pub(crate) use hash::KeyHash;
 #[cfg(feature = "server")]
 pub(crate) use hash::StateId;
+pub use header_style::HeaderStyle;
 #[cfg(feature = "server")]
-pub use http::{BearerToken, HeaderStyle, KeyFrom, NotAToken};
+pub use http::{BearerToken, KeyFrom, NotAToken};
 pub(crate) use key::check_key;
 pub use key::{KEY_BYTES_MAX, KeyError};
 #[cfg(feature = "server")]

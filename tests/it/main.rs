@@ -13,6 +13,7 @@ mod damage;
 mod disk;
 mod evicted;
 mod http;
+mod https;
 mod packaging;
 mod real;
 mod reload;

@@ -32,7 +32,7 @@ pub(crate) enum Command {
 
 const SERVE_HELP: &str = "\
 Each option is also a key of node.toml, where dashes are underscores; the command line wins.
-SIGHUP reads the policies again; so does a change of their file. SIGTERM and SIGINT stop the node:
+SIGHUP reads the policies and the certificate of HTTPS again; so does a change of their file. SIGTERM and SIGINT stop the node:
 its slots go to other nodes for at most `drain_timeout` (30 s), what was asked is answered, all counts
 are synced, and it exits with 0. A second one stops at once.
 
@@ -109,6 +109,12 @@ pub(crate) struct Serve {
     /// Answer HTTP on this address too; port 0 takes a free one [default: no HTTP]
     #[arg(long, value_name = "ADDR")]
     pub(crate) http: Option<SocketAddr>,
+    /// Answer HTTPS there, with the certificate in this PEM file, which SIGHUP reads again
+    #[arg(long, value_name = "FILE")]
+    pub(crate) http_cert: Option<PathBuf>,
+    /// The private key of --http-cert
+    #[arg(long, value_name = "FILE")]
+    pub(crate) http_key: Option<PathBuf>,
 }
 
 /// Options of `dev`.

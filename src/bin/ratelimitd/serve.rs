@@ -22,7 +22,9 @@ pub(crate) fn run(arguments: &Serve) -> anyhow::Result<()> {
         ..
     } = NodeConfig::load(overrides(arguments))?;
     config.workers = arguments.workers.unwrap_or(config.workers);
-    telemetry::init(config.log.format, &config.log.level)?;
+    let log = &config.log;
+    // Sends what waits at the end.
+    let _traces = telemetry::init_with_traces(log.format, &log.level, log.otlp.as_deref())?;
     warn(&warnings);
     let mut watch = Watch::start(PolicyFile::new(&config.policies));
     let policies = match watch.load() {
@@ -39,7 +41,7 @@ pub(crate) fn run(arguments: &Serve) -> anyhow::Result<()> {
         "serving"
     );
     if let Some(address) = node.http_address() {
-        tracing::info!(%address, "serving HTTP");
+        tracing::info!(%address, tls = config.http.tls_cert.is_some(), "serving HTTP");
     }
     if let Some(address) = node.resp_address() {
         tracing::info!(%address, "serving the Redis protocol");
@@ -90,6 +92,8 @@ fn overrides(arguments: &Serve) -> NodeOverrides {
         log_format: arguments.log.log_format,
         log_level: arguments.log.log_level.clone(),
         http: arguments.http,
+        http_cert: arguments.http_cert.clone(),
+        http_key: arguments.http_key.clone(),
         resp: arguments.resp,
     }
 }
@@ -139,7 +143,10 @@ pub(crate) fn until_stopped(nodes: &[Node], watch: &mut Watch, hearing: &mut Hea
         loop {
             let loaded = tokio::select! {
                 asked = signals.next() => match asked {
-                    Asked::Reload => watch.load(),
+                    Asked::Reload => {
+                        read_certificates_again(nodes);
+                        watch.load()
+                    }
                     Asked::Stop(signal) => {
                         tracing::info!(signal, "stopping: answering what was asked, then syncing");
                         return;
@@ -157,6 +164,20 @@ pub(crate) fn until_stopped(nodes: &[Node], watch: &mut Watch, hearing: &mut Hea
 async fn any_stood_down(nodes: &[Node]) {
     let all = nodes.iter().map(|node| Box::pin(node.stood_down()));
     futures_util::future::select_all(all).await;
+}
+
+/// Reads the certificates of HTTPS again; mistakes change nothing.
+fn read_certificates_again(nodes: &[Node]) {
+    for node in nodes {
+        match node.read_http_certificate_again() {
+            Ok(true) => tracing::info!("the certificate of HTTPS was read again"),
+            Ok(false) => {}
+            Err(error) => {
+                let error = anyhow::Error::new(error);
+                tracing::error!("the certificate of HTTPS stays the old one: {error:#}");
+            }
+        }
+    }
 }
 
 /// Puts newly read policies in force; mistakes change nothing.

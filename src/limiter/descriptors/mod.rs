@@ -13,6 +13,8 @@ mod template;
 #[cfg(test)]
 mod tests;
 
-pub use rule::{DescriptorRule, EntryMatch, LimitHeaders, Then, ValueMatch};
+pub use rule::{DescriptorRule, EntryMatch, Then, ValueMatch};
 pub use rules::{DescriptorRules, DomainRules, ENTRIES_MAX};
 pub use template::{KeyTemplate, TemplateError, joined};
+
+pub use crate::types::HeaderStyle;

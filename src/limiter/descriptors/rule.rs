@@ -46,32 +46,3 @@ pub struct DescriptorRule {
     /// What then holds.
     pub then: Then,
 }
-
-/// Which headers tell clients of their limit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub enum LimitHeaders {
-    /// None. The default.
-    #[default]
-    None,
-    /// `RateLimit-Policy` and `RateLimit`, by the IETF's draft 10.
-    Ietf,
-    /// `X-RateLimit-Limit`, `X-RateLimit-Remaining`, `X-RateLimit-Reset`.
-    XRateLimit,
-    /// All of these.
-    Both,
-}
-
-impl LimitHeaders {
-    /// All of them.
-    pub const ALL: [Self; 4] = [Self::None, Self::Ietf, Self::XRateLimit, Self::Both];
-
-    /// The word used in `limits.toml`.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::None => "none",
-            Self::Ietf => "ietf",
-            Self::XRateLimit => "x-ratelimit",
-            Self::Both => "both",
-        }
-    }
-}

@@ -8,8 +8,9 @@
 
 use std::collections::BTreeMap;
 
-use super::rule::{DescriptorRule, EntryMatch, LimitHeaders, Then, ValueMatch};
+use super::rule::{DescriptorRule, EntryMatch, Then, ValueMatch};
 use super::template::joined;
+use crate::types::HeaderStyle;
 
 /// Most entries of a rule, so also most that a descriptor can have and be held to one.
 pub const ENTRIES_MAX: usize = 32;
@@ -21,9 +22,9 @@ pub struct DescriptorRules {
 }
 
 /// The rules of one domain.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DomainRules {
-    headers: LimitHeaders,
+    headers: HeaderStyle,
     rules: Vec<DescriptorRule>,
     /// Follows from the rules.
     tree: Node,
@@ -66,7 +67,7 @@ impl DescriptorRules {
 
 impl DomainRules {
     /// Rules; of two that match the same entries the later one holds.
-    pub fn new(headers: LimitHeaders, rules: Vec<DescriptorRule>) -> Self {
+    pub fn new(headers: HeaderStyle, rules: Vec<DescriptorRule>) -> Self {
         let mut tree = Node::default();
         for (n, rule) in rules.iter().enumerate() {
             let mut node = &mut tree;
@@ -83,7 +84,7 @@ impl DomainRules {
     }
 
     /// Which headers tell clients of their limit.
-    pub const fn headers(&self) -> LimitHeaders {
+    pub const fn headers(&self) -> HeaderStyle {
         self.headers
     }
 

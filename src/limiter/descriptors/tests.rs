@@ -27,7 +27,7 @@ fn rules(texts: &[&str]) -> DomainRules {
         },
     };
     let rules = texts.iter().enumerate().map(rule).collect();
-    DomainRules::new(LimitHeaders::None, rules)
+    DomainRules::new(HeaderStyle::None, rules)
 }
 
 fn descriptor(text: &str) -> Vec<(&str, &str)> {

@@ -2,7 +2,7 @@
 
 use super::prefetch::prefetch;
 use super::records::Place;
-use super::stripe::{Dirty, Stripe};
+use super::stripe::{Dirty, Stripe, mark_unsaved};
 use super::striped::{Size, Table, stripe_of};
 use crate::limiter::key_state::{CostAboveLimit, KeyState, Marks, Verdict};
 use crate::limiter::policy::Limits;
@@ -226,7 +226,7 @@ impl Table {
             state.reshape(&self.shapes.get(state.shape), &self.shapes.get(asked.shape));
             state.shape = asked.shape;
             // The journal must hold it whole before it holds buckets of the new width.
-            state.marks.set(Marks::WHOLE | Marks::UNSAVED);
+            mark_unsaved(&mut state.marks, Marks::WHOLE, &mut stripe.unsaved);
             state.marks.clear(Marks::COPIED);
             self.account_heap(heap, state.heap_bytes());
         }
@@ -244,7 +244,7 @@ impl Table {
         marks: u8,
     ) -> Option<u64> {
         let state = stripe.records.at(place)?;
-        state.marks.set(marks | Marks::UNSAVED);
+        mark_unsaved(&mut state.marks, marks, &mut stripe.unsaved);
         state.marks.clear(Marks::COPIED);
         if !asked.journaled {
             return None;

@@ -2,7 +2,7 @@
 //! key is asked for that was evicted.
 
 use super::records::Place;
-use super::stripe::Stripe;
+use super::stripe::{Stripe, mark_unsaved};
 use super::striped::{Size, Table, stripe_of_slot};
 use crate::limiter::codec::{CodecError, Decoded, decode_row};
 use crate::limiter::commit_record::{self, Entry, Group, RecordHead};
@@ -147,7 +147,7 @@ impl Table {
         }
         // What the commit tells of may be old as well.
         state.forget_before(&entry.state.shape, now);
-        state.marks.set(Marks::UNSAVED | Marks::SHRUNK);
+        mark_unsaved(&mut state.marks, Marks::SHRUNK, &mut stripe.unsaved);
         state.marks.clear(Marks::COPIED);
         if !entry.state.reservations.is_empty() {
             state.marks.set(Marks::RESERVED);

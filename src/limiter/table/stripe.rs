@@ -28,6 +28,8 @@ pub(super) struct Stripe {
     /// How often a state was evicted; a row read from the store before the last eviction may be
     /// older than the one that was evicted.
     pub(super) evictions: u64,
+    /// How many states are marked [`Marks::UNSAVED`].
+    pub(super) unsaved: u64,
     /// Checks decided here, by outcome.
     pub(super) tally: Tally,
 }
@@ -45,6 +47,16 @@ pub(super) struct Dirty {
     pub(super) id: StateId,
     /// The time of the first change since the last commit: no earlier bucket has changed.
     pub(super) since: SlotTime,
+}
+
+/// Marks a state as changed since it was last handed to a checkpoint, and with `more`; `unsaved` counts
+/// such states, each once.
+#[inline]
+pub(super) const fn mark_unsaved(marks: &mut Marks, more: u8, unsaved: &mut u64) {
+    if !marks.has(Marks::UNSAVED) {
+        *unsaved = unsaved.saturating_add(1);
+    }
+    marks.set(more | Marks::UNSAVED);
 }
 
 impl Stripe {
@@ -81,6 +93,9 @@ impl Stripe {
         let Some(state) = self.records.remove(id) else {
             return 0;
         };
+        if state.marks.has(Marks::UNSAVED) {
+            self.unsaved = self.unsaved.saturating_sub(1);
+        }
         if !state.marks.has(Marks::COPIED) {
             self.cells.note_removed(id);
         }

@@ -57,10 +57,31 @@ impl Table {
                 id,
                 encode_row(id, state, &self.shapes.get(state.shape), reservations),
             ));
+            if state.marks.has(Marks::UNSAVED) {
+                stripe.unsaved = stripe.unsaved.saturating_sub(1);
+            }
             state.marks.clear(Marks::UNSAVED);
             state.marks.set(Marks::SAVING);
         }
         true
+    }
+
+    /// How many states changed since they were last handed to a checkpoint.
+    pub(crate) fn unsaved_count(&self) -> u64 {
+        let of_stripes = (0..STRIPES).map(|n| self.lock_nth(n).unsaved);
+        of_stripes.fold(0, u64::saturating_add)
+    }
+
+    /// The same, by looking at all states.
+    #[cfg(test)]
+    pub(crate) fn unsaved_seen(&self) -> u64 {
+        let marked = |stripe: &Stripe| {
+            let records = stripe.records.iter();
+            records
+                .filter(|record| record.state.marks.has(Marks::UNSAVED))
+                .count() as u64
+        };
+        (0..STRIPES).map(|n| marked(&self.lock_nth(n))).sum()
     }
 
     /// Notes that the rows of these states are in the store.

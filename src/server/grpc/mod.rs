@@ -23,4 +23,5 @@ mod status;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use envoy::EnvoyCounts;
 pub(crate) use routes::{GrpcSetup, routes};

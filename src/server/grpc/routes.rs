@@ -1,5 +1,7 @@
 //! The router of all that is spoken here.
 
+use std::sync::Arc;
+
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post};
@@ -8,7 +10,7 @@ use tokio::sync::watch;
 use tonic::service::Routes;
 use tonic_health::pb::health_server::HealthServer;
 
-use super::envoy::EnvoyEdge;
+use super::envoy::{EnvoyCounts, EnvoyEdge};
 use super::gubernator::{GubernatorEdge, GubernatorServer, json};
 use super::health::HealthEdge;
 use crate::server::Desk;
@@ -27,13 +29,19 @@ pub(crate) struct GrpcSetup {
     pub(crate) ready: watch::Receiver<bool>,
     /// The wall clock in milliseconds since 1970: Gubernator tells times of day.
     pub(crate) wall_ms: fn() -> u64,
+    /// Counts what Envoy asks that no rule is there for.
+    pub(crate) envoy: Arc<EnvoyCounts>,
 }
 
 /// What is asked over gRPC and at `/v1/GetRateLimits`, `/v1/HealthCheck`. The router has no fallback,
 /// so that it can be merged with one that has. Asked at the same desk, all clones are one.
 pub(crate) fn routes<S: Service>(desk: Desk<S>, setup: GrpcSetup) -> Router {
-    let GrpcSetup { ready, wall_ms } = setup;
-    let envoy = RateLimitServiceServer::new(EnvoyEdge::new(desk.clone()))
+    let GrpcSetup {
+        ready,
+        wall_ms,
+        envoy,
+    } = setup;
+    let envoy = RateLimitServiceServer::new(EnvoyEdge::new(desk.clone(), envoy))
         .max_decoding_message_size(MESSAGE_BYTES_MAX);
     let health = HealthServer::new(HealthEdge::new(ready.clone()))
         .max_decoding_message_size(HEALTH_BYTES_MAX);

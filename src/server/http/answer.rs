@@ -149,15 +149,9 @@ impl Telling {
     }
 
     fn put_limits(self, headers: &mut HeaderMap, told: Told<'_>) {
-        let (ietf, x) = match self.headers {
-            HeaderStyle::Ietf => (true, false),
-            HeaderStyle::XRateLimit => (false, true),
-            HeaderStyle::Both => (true, true),
-            HeaderStyle::None => (false, false),
-        };
         // Without the counts nothing is known of what is left.
         let known = told.decision.source != WireSource::Degraded;
-        if ietf {
+        if self.headers.has_ietf() {
             if let Some(limits) = told.limits {
                 put(
                     headers,
@@ -169,7 +163,7 @@ impl Telling {
                 put(headers, RATELIMIT, &told.left_item());
             }
         }
-        if x {
+        if self.headers.has_x() {
             headers.insert(X_LIMIT, HeaderValue::from(told.decision.limit));
             if known {
                 let reset = seconds_up(told.decision.reset_after_ms);

@@ -16,6 +16,9 @@ pub(crate) struct HttpBounds {
     /// connection may be idle. Longer than the 60 s for which nginx keeps its own ones, and the 90 s
     /// of Go, so that it is they who close first and no request meets a closing connection.
     pub(super) idle_timeout: Duration,
+    /// How long a handshake of TLS may take: several round trips to the other end of the world, and
+    /// packets lost among them.
+    pub(super) handshake_timeout: Duration,
     /// Bytes read ahead of a connection, and so the longest head of a request.
     pub(super) head_bytes_max: usize,
     /// Most headers of a request: browsers send some twenty, proxies add ten.
@@ -40,6 +43,7 @@ impl Default for HttpBounds {
             bodies_bytes_max: 64 * 1024 * 1024,
             body_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(120),
+            handshake_timeout: Duration::from_secs(10),
             head_bytes_max: 16 * 1024,
             headers_max: 64,
             streams_max: 256,

@@ -4,6 +4,7 @@
 //! All that belongs to a connection ends with it: the streams of HTTP/2 are tasks of its own set.
 
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,7 +22,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
 use parking_lot::Mutex;
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
@@ -34,14 +35,14 @@ const END_WAIT: Duration = Duration::from_secs(1);
 
 /// Serves a connection to its end.
 pub(super) async fn serve(
-    stream: TcpStream,
+    (stream, peer): (
+        impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        SocketAddr,
+    ),
     router: Router,
     rules: &Arc<Rules>,
     stopping: Stopping,
 ) {
-    let Ok(peer) = stream.peer_addr() else {
-        return;
-    };
     let tasks = Tasks::default();
     let visit = Arc::new(Visit {
         router: TowerToHyperService::new(router),
@@ -120,6 +121,9 @@ impl Visit {
         let busy = Busy::begin(&self);
         let version = request.version();
         request.extensions_mut().insert(self.peer);
+        #[cfg(feature = "otlp")]
+        let response = self.traced(request).await?;
+        #[cfg(not(feature = "otlp"))]
         let response = self.router.call(request).await?;
         self.rules.counts.answered(&response);
         // HTTP/2 streams are tasks, and counted as such, until their bodies have ended.
@@ -132,6 +136,19 @@ impl Visit {
             });
             Body::from_stream(pieces)
         }))
+    }
+}
+
+#[cfg(feature = "otlp")]
+impl Visit {
+    /// The router's answer, in a span if the request is sampled.
+    async fn traced(&self, request: Request<Incoming>) -> Result<Response, Infallible> {
+        use tracing::Instrument as _;
+        let (method, path) = (request.method(), request.uri().path());
+        let span = crate::telemetry::request_span(method, path, request.headers());
+        let response = self.router.call(request).instrument(span.clone()).await?;
+        span.record("http.response.status_code", response.status().as_u16());
+        Ok(response)
     }
 }
 

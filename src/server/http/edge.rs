@@ -19,10 +19,11 @@ use super::origin::Origin;
 use super::page::Watchers;
 use super::problem::{Failure, Problem};
 use super::query::{Parameters, number};
-use super::{connection, readiness, routes};
+use super::{connection, handshake, readiness, routes};
 use crate::protocol::admin::{AdminRequest, AdminResponse, Ring, Status};
-use crate::server::grpc::GrpcSetup;
+use crate::server::grpc::{EnvoyCounts, GrpcSetup};
 use crate::server::{Desk, Protocol, Service, Stopping};
+use crate::transport::tls::web::WebTls;
 use crate::types::{BearerToken, HeaderStyle, KeyFrom};
 
 /// The header that says how long a request waits for its answer, in milliseconds.
@@ -43,6 +44,8 @@ pub(crate) struct HttpSettings {
     pub(crate) token: Option<BearerToken>,
     /// How long a request waits that does not say.
     pub(crate) timeout: Duration,
+    /// What connections are encrypted with; none: they are in the clear.
+    pub(crate) tls: Option<Arc<WebTls>>,
     /// Reads the wall clock, in milliseconds since 1970, for answers that tell times of day.
     pub(crate) wall_ms: fn() -> u64,
 }
@@ -65,6 +68,7 @@ pub(super) struct Rules {
     pub(super) telling: Telling,
     pub(super) bearer: Bearer,
     pub(super) counts: Counts,
+    pub(super) envoy: Arc<EnvoyCounts>,
     pub(super) bodies: Bodies,
     pub(super) watchers: Watchers,
     pub(super) figures: Arc<dyn Figures>,
@@ -100,6 +104,7 @@ pub(super) struct Peer(pub(super) IpAddr);
 #[derive(Debug)]
 pub(crate) struct Http {
     rules: Arc<Rules>,
+    tls: Option<Arc<WebTls>>,
     /// Made for the first connection, since it asks at a server's desk.
     router: OnceLock<Router>,
 }
@@ -144,6 +149,7 @@ impl Http {
                 telling,
                 bearer: Bearer::new(settings.token.as_ref()),
                 counts: Counts::default(),
+                envoy: Arc::default(),
                 bodies: Bodies::default(),
                 watchers: Watchers::default(),
                 figures,
@@ -152,6 +158,7 @@ impl Http {
                 timeout: settings.timeout.min(bounds.timeout_max),
                 wall_ms: settings.wall_ms,
             }),
+            tls: settings.tls.clone(),
             router: OnceLock::new(),
         })
     }
@@ -161,6 +168,9 @@ impl<S: Service> Protocol<S> for Http {
     const NAME: &'static str = "http";
 
     async fn serve(self: Arc<Self>, stream: TcpStream, desk: Desk<S>, stopping: Stopping) {
+        let Ok(peer) = stream.peer_addr() else {
+            return;
+        };
         let router = self.router.get_or_init(|| {
             let edge = Edge {
                 desk,
@@ -170,10 +180,17 @@ impl<S: Service> Protocol<S> for Http {
             let setup = GrpcSetup {
                 ready: readiness::told(edge.clone()),
                 wall_ms: self.rules.wall_ms,
+                envoy: Arc::clone(&self.rules.envoy),
             };
             routes::router(edge, setup)
         });
-        connection::serve(stream, router.clone(), &self.rules, stopping).await;
+        let (rules, router) = (&self.rules, router.clone());
+        let Some(tls) = &self.tls else {
+            return connection::serve((stream, peer), router, rules, stopping).await;
+        };
+        if let Some(stream) = handshake::accept((stream, peer), tls, rules, &stopping).await {
+            connection::serve((stream, peer), router, rules, stopping).await;
+        }
     }
 }
 

@@ -1,9 +1,11 @@
-//! HTTP: checks, looks at keys, health and metrics, over HTTP/1.1 and HTTP/2 (h2c) on one listener.
+//! HTTP: checks, looks at keys, health and metrics, over HTTP/1.1 and HTTP/2 on one listener, with
+//! TLS or without (h2c).
 //!
 //! Nothing is decided, cached or counted here: a request is read ([`query`], [`body`], [`origin`]),
 //! asked at the [`super::Desk`], and its answer told ([`answer`], [`problem`]). [`routes`] says what
 //! there is, [`openapi`] tells it to others, and [`connection`] serves one connection within
-//! [`bounds`]. TLS is left to the proxy in front, as is whom to let in for checks.
+//! [`bounds`], after its [`handshake`] if there is TLS. Whom to let in for checks is left to the proxy in
+//! front, or to the certificates that TLS asks for.
 
 mod answer;
 mod bearer;
@@ -12,6 +14,7 @@ mod bounds;
 mod checks;
 mod connection;
 mod edge;
+mod handshake;
 mod health;
 mod keys;
 mod metrics;
@@ -26,4 +29,4 @@ mod routes;
 mod tests;
 
 pub(crate) use edge::{Http, HttpSettings};
-pub(crate) use metrics::{Figures, NodeFigures, PolicyFigures};
+pub(crate) use metrics::{CommitFigures, Figures, Lack, NodeFigures, PolicyFigures, WithoutCounts};

@@ -12,7 +12,7 @@ use crate::storage::fence::{Fence, StorageFailed};
 use crate::storage::memory::MemoryStore;
 use crate::storage::recovery::{BadRecord, Recovery, RecoverySink, recover};
 use crate::storage::store::{Store, StoreError};
-use crate::types::StateId;
+use crate::types::{MonoTime, StateId};
 
 /// Never comes in a test, so that only the calls of the test sync.
 const NEVER: Duration = Duration::from_secs(3600);
@@ -77,7 +77,8 @@ fn start(store: MemoryStore) -> (Arc<MemoryStore>, Arc<Fence>, Committing) {
     let (store, fence) = (Arc::new(store), Arc::new(Fence::new()));
     let source = Arc::new(Bytes::after(0));
     let any: Arc<dyn Store> = store.clone();
-    let committer = Committer::start(source, any, Arc::clone(&fence), 0, NEVER).unwrap();
+    let committer =
+        Committer::start(source, any, Arc::clone(&fence), 0, NEVER, MonoTime::default).unwrap();
     (store, fence, committer)
 }
 
@@ -253,10 +254,37 @@ fn a_clean_close_leaves_a_mark_that_says_so() {
 }
 
 #[test]
+fn each_commit_write_and_sync_is_timed_once_and_empty_commits_are_not() {
+    let (_, _, committer) = start(MemoryStore::new());
+    let timed = || {
+        let timings = committer.timings();
+        [timings.commits(), timings.writes(), timings.syncs()]
+            .map(|it| it.counts.iter().sum::<u64>())
+    };
+    block_on(committer.commit_all()).unwrap();
+    assert_eq!(timed(), [0, 0, 0], "there was nothing to commit");
+    for n in 1..=3 {
+        committer.source().change(7);
+        block_on(committer.commit_all()).unwrap();
+        assert_eq!(timed(), [n, n, 0]);
+    }
+    block_on(committer.flush()).unwrap();
+    assert_eq!(timed(), [3, 3, 1]);
+}
+
+#[test]
 fn a_tick_syncs_and_marks_what_nobody_waits_for() {
     let (store, fence) = (Arc::new(MemoryStore::new()), Arc::new(Fence::new()));
     let tick = Duration::from_millis(1);
-    let committer = Committer::start(Bytes::after(0), Arc::clone(&store), fence, 0, tick).unwrap();
+    let committer = Committer::start(
+        Bytes::after(0),
+        Arc::clone(&store),
+        fence,
+        0,
+        tick,
+        MonoTime::default,
+    )
+    .unwrap();
     let ticket = committer.source().change(7);
     block_on(committer.kept(ticket, Durability::Process)).unwrap();
     // Ends when the thread has done its work, and hangs if it does not.

@@ -14,7 +14,7 @@ use crate::storage::memory::MemoryStore;
 use crate::storage::recovery::recover;
 use crate::storage::replicated::{Replicated, Waiting};
 use crate::storage::store::Store;
-use crate::types::NodeId;
+use crate::types::{MonoTime, NodeId};
 
 const NEVER: Duration = Duration::from_secs(3600);
 
@@ -56,7 +56,14 @@ impl World {
         let store = Arc::new(MemoryStore::new());
         let any: Arc<dyn Store> = store.clone();
         let source = Arc::new(Bytes::after(0));
-        let committer = Committer::start(source, any, Arc::new(Fence::new()), 0, NEVER);
+        let committer = Committer::start(
+            source,
+            any,
+            Arc::new(Fence::new()),
+            0,
+            NEVER,
+            MonoTime::default,
+        );
         Self {
             store,
             committer: committer.unwrap(),

@@ -18,7 +18,7 @@ pub(crate) use disk::Disk;
 pub(crate) use filling::write_until_noticed;
 pub(crate) use home::Home;
 pub(crate) use load::{Failed, Load, Mix, Seen};
-pub(crate) use log::Log;
+pub(crate) use log::{Log, field};
 pub(crate) use node::Node;
 pub(crate) use views::{are_in_sync, is_served, is_settled};
 

@@ -30,6 +30,13 @@ impl Node {
         }
     }
 
+    /// Runs `ratelimitd` as `command` says, and waits until it serves.
+    pub(crate) fn start(command: Command) -> Self {
+        let mut node = Self::spawn(command, SocketAddr::from(([127, 0, 0, 1], 0)));
+        node.wait_serving();
+        node
+    }
+
     /// Waits until it serves, and learns its address.
     pub(crate) fn wait_serving(&mut self) {
         let Some(line) = self.log.line("\"serving\"") else {

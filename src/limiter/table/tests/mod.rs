@@ -244,6 +244,7 @@ proptest! {
         let mut world = World::new(limits.clone(), keys_max);
         let mut model: BTreeMap<u8, (KeyState, Reservations, Option<Grant>)> = BTreeMap::new();
         for step in steps {
+            prop_assert_eq!(world.table.unsaved_count(), world.table.unsaved_seen());
             match step {
                 Step::Wait(ms) => world.now = world.now.plus_ms(ms),
                 Step::Commit => world.commit(),

@@ -8,13 +8,13 @@ use envoy_types::pb::envoy::service::ratelimit::v3::rate_limit_response::{
 use envoy_types::pb::google::protobuf::Duration as ProtoDuration;
 
 use super::headers::headers;
-use crate::limiter::descriptors::LimitHeaders;
 use crate::limiter::policy::{Limit, Limits};
 use crate::protocol::client::WireDecision;
 use crate::server::grpc::all::is_over;
 use crate::server::grpc::ask::{Part, Policy};
 use crate::server::service::Service;
 use crate::server::{Decided, Desk};
+use crate::types::HeaderStyle;
 
 /// What is told of a descriptor.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -101,7 +101,7 @@ fn told_limit(name: &str, limits: &Limits, decision: Option<&WireDecision>) -> T
 }
 
 /// The answer to a request.
-pub(super) fn response(told: Vec<Told>, style: LimitHeaders) -> RateLimitResponse {
+pub(super) fn response(told: Vec<Told>, style: HeaderStyle) -> RateLimitResponse {
     let over = told.iter().any(|told| told.over);
     RateLimitResponse {
         overall_code: code(over),

@@ -4,10 +4,10 @@
 use envoy_types::pb::envoy::config::core::v3::HeaderValue;
 
 use super::answer::{Told, ToldLimit};
-use crate::limiter::descriptors::LimitHeaders;
+use crate::types::HeaderStyle;
 
 /// Headers to add to the response.
-pub(super) fn headers(told: &[Told], style: LimitHeaders) -> Vec<HeaderValue> {
+pub(super) fn headers(told: &[Told], style: HeaderStyle) -> Vec<HeaderValue> {
     let limits = told
         .iter()
         .filter_map(|told| told.limit.as_ref().map(|limit| (told.over, limit)));
@@ -15,17 +15,14 @@ pub(super) fn headers(told: &[Told], style: LimitHeaders) -> Vec<HeaderValue> {
     let Some((over, limit)) = nearest else {
         return Vec::new();
     };
-    let (ietf, x) = match style {
-        LimitHeaders::None => return Vec::new(),
-        LimitHeaders::Ietf => (true, false),
-        LimitHeaders::XRateLimit => (false, true),
-        LimitHeaders::Both => (true, true),
-    };
+    if style == HeaderStyle::None {
+        return Vec::new();
+    }
     let mut headers = Vec::new();
-    if ietf {
+    if style.has_ietf() {
         headers.extend(ietf_headers(limit));
     }
-    if x {
+    if style.has_x() {
         headers.extend(x_headers(limit));
     }
     if over && limit.retry_after_ms > 0 {

@@ -4,12 +4,15 @@
 //! - [`service`]: counts all of a request or none, and gives back.
 //! - [`answer`]: what is told of each descriptor.
 //! - [`headers`]: what clients are told.
+//! - [`counts`]: what no rule is there for.
 
 mod answer;
+mod counts;
 mod headers;
 mod plan;
 mod service;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use counts::EnvoyCounts;
 pub(super) use service::EnvoyEdge;

@@ -6,7 +6,7 @@
 //! below nothing: hits that were granted longer than a window ago should not be given back, as they
 //! would be taken from others.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
 use std::time::Duration;
 
 use envoy_types::pb::envoy::service::ratelimit::v3::rate_limit_service_server::RateLimitService;
@@ -14,8 +14,9 @@ use envoy_types::pb::envoy::service::ratelimit::v3::{RateLimitRequest, RateLimit
 use tonic::{Request, Response, Status};
 
 use super::answer::{Told, blocked, counted, passing, response, unlimited};
+use super::counts::EnvoyCounts;
 use super::plan::{Planned, plan};
-use crate::limiter::descriptors::{DomainRules, LimitHeaders};
+use crate::limiter::descriptors::DomainRules;
 use crate::protocol::client::BATCH_MAX;
 use crate::server::grpc::all::{count_all, is_over};
 use crate::server::grpc::ask::Part;
@@ -23,6 +24,7 @@ use crate::server::grpc::deadline;
 use crate::server::grpc::status::status;
 use crate::server::service::Service;
 use crate::server::{Decided, Desk, Mode};
+use crate::types::HeaderStyle;
 
 /// Most characters of a domain's name that are logged.
 const LOGGED_CHARS_MAX: usize = 64;
@@ -31,19 +33,13 @@ const LOGGED_CHARS_MAX: usize = 64;
 #[derive(Debug)]
 pub(in crate::server::grpc) struct EnvoyEdge<S> {
     desk: Desk<S>,
-    /// Requests of domains that are not known, and descriptors that no rule is there for.
-    unknown_domains: AtomicU64,
-    unmatched: AtomicU64,
+    counts: Arc<EnvoyCounts>,
 }
 
 impl<S: Service> EnvoyEdge<S> {
-    /// Asks at `desk`.
-    pub(in crate::server::grpc) const fn new(desk: Desk<S>) -> Self {
-        Self {
-            desk,
-            unknown_domains: AtomicU64::new(0),
-            unmatched: AtomicU64::new(0),
-        }
+    /// Asks at `desk`, and counts what no rule is there for.
+    pub(in crate::server::grpc) const fn new(desk: Desk<S>, counts: Arc<EnvoyCounts>) -> Self {
+        Self { desk, counts }
     }
 
     async fn answer(
@@ -54,12 +50,12 @@ impl<S: Service> EnvoyEdge<S> {
         check_form(request)?;
         let rules = self.desk.descriptors();
         let Some(domain) = rules.domain(&request.domain) else {
-            if is_told(&self.unknown_domains) {
+            if self.counts.add_unknown_domain() {
                 let domain: String = request.domain.chars().take(LOGGED_CHARS_MAX).collect();
                 tracing::warn!(domain, "no rules for this domain; its requests pass");
             }
             let all = request.descriptors.iter().map(|_| passing()).collect();
-            return Ok(response(all, LimitHeaders::None));
+            return Ok(response(all, HeaderStyle::None));
         };
         let planned = self.plan(request, domain)?;
         let told = self.told(planned, left).await?;
@@ -74,7 +70,7 @@ impl<S: Service> EnvoyEdge<S> {
         let domain = (request.domain.as_str(), domain);
         let planned = request.descriptors.iter().map(|descriptor| {
             let planned = plan(domain, descriptor, request.hits_addend)?;
-            if planned == Planned::Unmatched && is_told(&self.unmatched) {
+            if planned == Planned::Unmatched && self.counts.add_unmatched() {
                 let domain: String = request.domain.chars().take(LOGGED_CHARS_MAX).collect();
                 tracing::info!(domain, "no rule for a descriptor; it passes");
             }
@@ -188,10 +184,4 @@ fn check_form(request: &RateLimitRequest) -> Result<(), Status> {
         )));
     }
     Ok(())
-}
-
-/// Counts one more, and says whether to log it: the first, the second, the fourth, and so on.
-fn is_told(count: &AtomicU64) -> bool {
-    let before = count.fetch_add(1, Ordering::Relaxed);
-    before.wrapping_add(1).is_power_of_two()
 }

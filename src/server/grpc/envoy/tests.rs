@@ -77,9 +77,18 @@ fn descriptor(text: &str) -> RateLimitDescriptor {
 }
 
 async fn ask(bed: &Bed, descriptors: &[&str], hits: u32) -> Result<RateLimitResponse, Status> {
+    ask_in("edge", bed, descriptors, hits).await
+}
+
+async fn ask_in(
+    domain: &str,
+    bed: &Bed,
+    descriptors: &[&str],
+    hits: u32,
+) -> Result<RateLimitResponse, Status> {
     let mut client = RateLimitServiceClient::new(bed.channel());
     let request = RateLimitRequest {
-        domain: "edge".to_owned(),
+        domain: domain.to_owned(),
         descriptors: descriptors.iter().map(|text| descriptor(text)).collect(),
         hits_addend: hits,
     };
@@ -286,6 +295,23 @@ async fn headers_tell_of_the_nearest_limit() {
     );
     let none = ask(&bed, &["generic_key=other"], 0).await.unwrap();
     assert_eq!(told(&none), []);
+}
+
+#[tokio::test]
+async fn what_no_rule_is_there_for_passes_and_is_counted() {
+    let bed = Bed::start(LIMITS).await;
+    let counted = || (bed.envoy.unknown_domains(), bed.envoy.unmatched());
+    let two = ["remote_address=1", "generic_key=other"];
+    for (domain, expected) in [
+        ("edge", (0, 1)),
+        ("elsewhere", (1, 1)),
+        ("elsewhere", (2, 1)),
+        ("edge", (2, 2)),
+    ] {
+        let answer = ask_in(domain, &bed, &two, 0).await.unwrap();
+        assert_eq!(answer.overall_code(), Code::Ok, "{domain}");
+        assert_eq!(counted(), expected, "{domain}");
+    }
 }
 
 #[tokio::test]

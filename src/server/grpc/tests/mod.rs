@@ -4,6 +4,7 @@ mod bad_input;
 mod health;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use axum::Router;
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -14,7 +15,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tonic::transport::{Channel, Endpoint};
 
-use super::{GrpcSetup, routes};
+use super::{EnvoyCounts, GrpcSetup, routes};
 use crate::config::PolicyFile;
 use crate::testing::Server;
 
@@ -26,6 +27,7 @@ pub(super) struct Bed {
     node: Server,
     pub(super) router: Router,
     pub(super) ready: watch::Sender<bool>,
+    pub(super) envoy: Arc<EnvoyCounts>,
     address: SocketAddr,
     running: JoinHandle<()>,
 }
@@ -41,9 +43,11 @@ impl Bed {
         let set = PolicyFile::parse("limits.toml", limits).unwrap().value;
         let node = Server::start_with(&set, |_| {}).unwrap();
         let ready = watch::Sender::new(true);
+        let envoy = Arc::new(EnvoyCounts::default());
         let setup = GrpcSetup {
             ready: ready.subscribe(),
             wall_ms: || WALL_MS,
+            envoy: Arc::clone(&envoy),
         };
         let router = routes(node.node().desk(), setup);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -53,6 +57,7 @@ impl Bed {
             node,
             router,
             ready,
+            envoy,
             address,
             running,
         }

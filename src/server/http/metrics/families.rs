@@ -1,8 +1,9 @@
 //! What the node and its cluster tell, as families of metrics.
 
-use super::figures::{NodeFigures, PolicyFigures};
-use super::page::{Family, Labels, counter, counters, float, gauge, gauges, seconds};
+use super::figures::{Lack, NodeFigures, PolicyFigures, WithoutCounts};
+use super::page::{Family, Labels, counter, counters, durations, float, gauge, gauges, seconds};
 use crate::protocol::admin::{Ring, Status};
+use crate::server::grpc::EnvoyCounts;
 
 /// States of a node in a ring, all of which are told, so that one that is gone shows as a zero.
 const NODE_STATES: [&str; 6] = ["alive", "suspect", "down", "draining", "left", "removed"];
@@ -35,10 +36,15 @@ fn of_checks(status: &Status, node: &NodeFigures) -> Vec<Family> {
             "Checks that this node has answered, by policy and outcome; those passed on to other nodes are counted there.",
             outcomes.collect(),
         ),
-        counter(
+        counters(
+            "ratelimit_denials",
+            "Requests denied, by policy and reason: the counts said so, or they could not be asked and on_failure is deny.",
+            node.policies.iter().flat_map(denials).collect(),
+        ),
+        counters(
             "ratelimit_degraded_answers",
-            "Answers given without the counts, as on_failure says.",
-            status.degraded,
+            "Answers given without the counts, as on_failure says, by policy and outcome.",
+            node.policies.iter().flat_map(degraded).collect(),
         ),
         counter(
             "ratelimit_check_errors",
@@ -90,13 +96,32 @@ fn outcomes(policy: &PolicyFigures) -> [(Labels, u64); 4] {
         ("shadow_denied", policy.shadow_denied),
         ("degraded", policy.degraded),
     ]
-    .map(|(outcome, count)| {
-        let labels = vec![
-            ("policy", policy.policy.clone()),
-            ("outcome", outcome.to_owned()),
-        ];
-        (labels, count)
-    })
+    .map(|(outcome, count)| (labels(policy, ("outcome", outcome)), count))
+}
+
+fn denials(policy: &PolicyFigures) -> impl Iterator<Item = (Labels, u64)> {
+    let without = Lack::ALL.iter().zip(policy.without_counts);
+    let without = without.map(|(lack, count)| (lack.as_str(), count.denied));
+    [("over_limit", policy.denied)]
+        .into_iter()
+        .chain(without)
+        .map(|(reason, count)| (labels(policy, ("reason", reason)), count))
+}
+
+fn degraded(policy: &PolicyFigures) -> [(Labels, u64); 2] {
+    let sum = |of: fn(&WithoutCounts) -> u64| {
+        let counts = policy.without_counts.iter().map(of);
+        counts.fold(0, u64::saturating_add)
+    };
+    [
+        ("allowed", sum(|it| it.allowed)),
+        ("denied", sum(|it| it.denied)),
+    ]
+    .map(|(outcome, count)| (labels(policy, ("outcome", outcome)), count))
+}
+
+fn labels(policy: &PolicyFigures, (name, value): (&'static str, &str)) -> Labels {
+    vec![("policy", policy.policy.clone()), (name, value.to_owned())]
 }
 
 fn of_memory(status: &Status) -> Vec<Family> {
@@ -166,6 +191,42 @@ fn of_storage(status: &Status, node: &NodeFigures) -> Vec<Family> {
             "ratelimit_unsynced_commits",
             "Commits written and not yet synced to disk.",
             float(unsynced),
+        ),
+        durations(
+            "ratelimit_commit_duration_seconds",
+            "How long a group commit took, from gathering what had changed until it was written.",
+            &node.commits.whole,
+        ),
+        durations(
+            "ratelimit_commit_write_duration_seconds",
+            "How long the write of a commit to the write-ahead log took.",
+            &node.commits.writes,
+        ),
+        durations(
+            "ratelimit_commit_sync_duration_seconds",
+            "How long a sync of the write-ahead log to disk took; commits share them.",
+            &node.commits.syncs,
+        ),
+        gauge(
+            "ratelimit_dirty_keys",
+            "Key states that changed since a checkpoint last wrote them.",
+            float(node.dirty_keys),
+        ),
+    ]
+}
+
+/// What Envoy asked that no rule is there for.
+pub(super) fn of_envoy(counts: &EnvoyCounts) -> Vec<Family> {
+    vec![
+        counter(
+            "ratelimit_envoy_unknown_domain_requests",
+            "Requests of Envoy whose domain has no rules; they pass.",
+            counts.unknown_domains(),
+        ),
+        counter(
+            "ratelimit_envoy_unmatched_descriptors",
+            "Descriptors of Envoy in known domains that no rule is there for; they pass.",
+            counts.unmatched(),
         ),
     ]
 }

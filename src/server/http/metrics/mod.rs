@@ -16,7 +16,7 @@ use super::routes::{At, METRICS};
 use crate::server::Service;
 
 pub(super) use counts::Counts;
-pub(crate) use figures::{Figures, NodeFigures, PolicyFigures};
+pub(crate) use figures::{CommitFigures, Figures, Lack, NodeFigures, PolicyFigures, WithoutCounts};
 
 /// `GET /metrics`.
 pub(super) async fn metrics<S: Service>(
@@ -38,6 +38,7 @@ impl<S: Service> Edge<S> {
         let mut families = families::of_node(&status, &node);
         families.extend(families::of_cluster(&ring, &status));
         families.extend(self.rules.counts.families());
+        families.extend(families::of_envoy(&self.rules.envoy));
         page::text(families).ok()
     }
 }

@@ -7,6 +7,8 @@ use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet, 
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
+use crate::telemetry::{BOUNDS_US, DurationCounts};
+
 /// The media type of the text.
 pub(super) const CONTENT_TYPE: &str = prometheus_text::CONTENT_TYPE;
 
@@ -66,6 +68,24 @@ pub(super) const fn gauges(
         name,
         help,
         samples: Samples::Gauges(samples),
+    }
+}
+
+/// A histogram of durations in seconds.
+pub(super) fn durations(
+    name: &'static str,
+    help: &'static str,
+    counted: &DurationCounts,
+) -> Family {
+    let bounds = BOUNDS_US.iter().map(|us| float(*us) / 1e6);
+    let bounds = bounds.chain([f64::INFINITY]);
+    Family {
+        name,
+        help,
+        samples: Samples::Histogram {
+            buckets: bounds.zip(counted.counts).collect(),
+            sum: float(counted.sum_ns) / 1e9,
+        },
     }
 }
 

@@ -96,7 +96,10 @@ fn head(path: &str) -> Vec<u8> {
 #[tokio::test]
 async fn http_2_is_spoken_without_an_upgrade() {
     let site = Site::start().await;
-    let mut line = site.connect().await;
+    speak_http_2(&site, site.connect().await).await;
+}
+
+pub(super) async fn speak_http_2(site: &Site, mut line: Line) {
     line.say(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await;
     line.say(&frame(4, 0, 0, &[])).await;
     // Two requests in flight at once; the second is answered first.

@@ -92,7 +92,7 @@ fn mind_conventions(families: &BTreeMap<String, Read>) {
             assert!(value.is_finite() && *value >= 0.0, "{sample} {value}");
             for label in labels.keys() {
                 let known = [
-                    "policy", "outcome", "kind", "class", "state", "version", "le",
+                    "policy", "outcome", "reason", "kind", "class", "state", "version", "le",
                 ];
                 assert!(
                     known.contains(&label.as_str()),
@@ -184,6 +184,39 @@ async fn metrics_keep_the_format_and_its_conventions() {
 }
 
 #[tokio::test]
+#[expect(clippy::float_cmp, reason = "whole numbers, and sums told as they are")]
+async fn it_is_told_why_requests_were_denied_and_how_long_commits_took() {
+    let site = Site::start().await;
+    let reply = site.ask(&plain("GET /metrics", &[])).await;
+    let families = read(std::str::from_utf8(&reply.body).unwrap());
+    let of = |name: &str, labels: &[(&str, &str)]| value(&families, name, labels);
+    for (reason, expected) in [
+        ("over_limit", 5.0),
+        ("storage_failed", 2.0),
+        ("quarantine", 8.0),
+        ("no_majority", 32.0),
+        ("owner_unreachable", 128.0),
+    ] {
+        let labels = [("policy", "free"), ("reason", reason)];
+        assert_eq!(of("ratelimit_denials_total", &labels), expected);
+    }
+    for (outcome, expected) in [("allowed", 85.0), ("denied", 170.0)] {
+        let labels = [("policy", "free"), ("outcome", outcome)];
+        assert_eq!(of("ratelimit_degraded_answers_total", &labels), expected);
+    }
+    assert_eq!(of("ratelimit_dirty_keys", &[]), 77.0);
+    for (name, count, sum) in [
+        ("ratelimit_commit_duration_seconds", 2.0, 0.000_03),
+        ("ratelimit_commit_write_duration_seconds", 3.0, 0.000_02),
+        ("ratelimit_commit_sync_duration_seconds", 1.0, 4.0),
+    ] {
+        let samples = &families[name].samples;
+        let told = |suffix: &str| samples.iter().find(|it| it.0.ends_with(suffix)).unwrap().2;
+        assert_eq!((told("_count"), told("_sum")), (count, sum), "{name}");
+    }
+}
+
+#[tokio::test]
 async fn the_dashboard_names_only_metrics_that_there_are() {
     let site = Site::start().await;
     let reply = site.ask(&plain("GET /metrics", &[])).await;
@@ -196,6 +229,16 @@ async fn the_dashboard_names_only_metrics_that_there_are() {
         .filter(|word| word.starts_with("ratelimit_"))
         .collect();
     assert!(named.len() > 20, "{named:?}");
+    for asked_for in [
+        "ratelimit_commit_write_duration_seconds_bucket",
+        "ratelimit_commit_sync_duration_seconds_bucket",
+        "ratelimit_dirty_keys",
+        "ratelimit_denials_total",
+        "ratelimit_degraded_answers_total",
+        "ratelimit_envoy_unknown_domain_requests_total",
+    ] {
+        assert!(named.contains(asked_for), "{asked_for} is not shown");
+    }
     for name in named {
         let base = name
             .trim_end_matches("_bucket")

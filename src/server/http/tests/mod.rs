@@ -7,6 +7,7 @@ mod document;
 mod metrics;
 mod node;
 mod page;
+mod tls;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -14,14 +15,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
 use super::bounds::HttpBounds;
 use super::edge::{Http, HttpSettings};
-use super::metrics::{Figures, NodeFigures, PolicyFigures};
+use super::metrics::{CommitFigures, Figures, NodeFigures, PolicyFigures, WithoutCounts};
 use crate::server::{Bounds, Server, Toy, serve_tcp};
+use crate::telemetry::DurationCounts;
 use crate::types::{BearerToken, HeaderStyle, KeyFrom, MonoTime};
 
 const TOKEN: &str = "0123456789abcdef";
@@ -35,8 +37,20 @@ fn settings() -> HttpSettings {
         trusted_proxies: 0,
         token: Some(BearerToken::parse(TOKEN).unwrap()),
         timeout: Duration::from_secs(30),
+        tls: None,
         wall_ms: || 0,
     }
+}
+
+/// So many durations, all above the last bound but the first.
+fn took(count: u64, sum_ns: u64) -> DurationCounts {
+    let mut counts = DurationCounts {
+        sum_ns,
+        ..DurationCounts::default()
+    };
+    counts.counts[0] = 1;
+    counts.counts[16] = count - 1;
+    counts
 }
 
 #[derive(Debug)]
@@ -51,8 +65,16 @@ impl Figures for Known {
                 denied: 5,
                 shadow_denied: 3,
                 degraded: 2,
+                without_counts: [(1, 2), (4, 8), (16, 32), (64, 128)]
+                    .map(|(allowed, denied)| WithoutCounts { allowed, denied }),
             }],
             commit_bytes: 1 << 40,
+            commits: CommitFigures {
+                whole: took(2, 30_000),
+                writes: took(3, 20_000),
+                syncs: took(1, 4_000_000_000),
+            },
+            dirty_keys: 77,
         }
     }
 }
@@ -113,9 +135,14 @@ fn plain(start: &str, headers: &[&str]) -> String {
     format!("{start} HTTP/1.1\r\n{lines}")
 }
 
+/// What a connection is spoken over.
+trait Wire: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Wire for T {}
+
 /// A connection that speaks HTTP/1.1 by hand.
 struct Line {
-    stream: TcpStream,
+    stream: Box<dyn Wire>,
     read: Vec<u8>,
 }
 
@@ -129,8 +156,12 @@ struct Reply {
 
 impl Line {
     async fn to(address: SocketAddr) -> Self {
+        Self::over(TcpStream::connect(address).await.unwrap())
+    }
+
+    fn over(stream: impl Wire + 'static) -> Self {
         Self {
-            stream: TcpStream::connect(address).await.unwrap(),
+            stream: Box::new(stream),
             read: Vec::new(),
         }
     }

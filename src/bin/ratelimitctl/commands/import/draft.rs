@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::ensure;
 use distributed_rate_limiter::limiter::descriptors::{
-    DescriptorRule, DomainRules, ENTRIES_MAX, EntryMatch, LimitHeaders, ValueMatch,
+    DescriptorRule, DomainRules, ENTRIES_MAX, EntryMatch, HeaderStyle, ValueMatch,
 };
 use distributed_rate_limiter::limiter::policy::{
     POLICY_NAME_BYTES_MAX, Policy, PolicySet, is_policy_name,
@@ -103,7 +103,7 @@ impl Draft {
         set.max_policies = set.max_policies.max(count);
         set.policies = self.policies;
         for (domain, rules) in self.domains {
-            let rules = DomainRules::new(LimitHeaders::default(), rules);
+            let rules = DomainRules::new(HeaderStyle::None, rules);
             set.descriptors.insert(domain, rules);
         }
         self.notes.sort_by_key(|note| note.line);
