@@ -119,7 +119,7 @@ pub struct ClockConfig {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ServerConfig {
-    /// `max_connections`: most connections open at once, 1 to 1,000,000. Default 10,000.
+    /// `max_connections`: most connections open at once, 1 to 1,000,000. Default 20,000.
     pub max_connections: usize,
     /// `max_in_flight`: most requests that wait for their answer at once, over all connections,
     /// 1 to 10,000,000. Default 65,536. What is above is answered `Overloaded` at once.
@@ -196,7 +196,7 @@ impl Default for ClockConfig {
 impl Default for ServerConfig {
     fn default() -> Self {
         Self {
-            max_connections: 10_000,
+            max_connections: 20_000,
             max_in_flight: 65_536,
             drain_timeout: Duration::from_secs(30),
         }

@@ -7,8 +7,9 @@ use crate::protocol::client::BATCH_MAX;
 /// The server's bounds. All but [`Bounds::in_flight_max`] hold for a node's runtimes together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Bounds {
-    /// Most connections; more are refused before their handshake. Each costs some 50 KiB when
-    /// idle, so the default of 10,000 is half a gigabyte.
+    /// Most connections; more are refused before their handshake. An idle one costs some 50 KiB over
+    /// QUIC and 10 KiB over TCP, so the default of 20,000 is a gigabyte at most. Ten thousand that do
+    /// nothing leave room for those that ask.
     pub(crate) connections_max: usize,
     /// Handshakes in progress above which a newcomer must first show that it can receive at its
     /// address, which costs the node nothing: 256 are some 50 ms of one core's work.
@@ -39,7 +40,7 @@ pub(crate) struct Bounds {
 impl Default for Bounds {
     fn default() -> Self {
         Self {
-            connections_max: 10_000,
+            connections_max: 20_000,
             handshakes_before_retry: 256,
             handshakes_max: 1024,
             handshake_timeout: Duration::from_secs(10),
