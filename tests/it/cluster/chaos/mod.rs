@@ -2,7 +2,7 @@
 //! stopped, cut off, wiped, or its disk is full. Judged by what clients saw: nothing above a limit,
 //! nothing granted and forgotten, and errors only while a fault is new.
 //!
-//! With `RATELIMIT_CHAOS_SECONDS` it goes on for so long, with a fault every 20 s; without, each fault
+//! With `RATELIMIT_CHAOS_SECONDS` it goes on for so long, with a fault every 20 s; without, each fault but a wipe
 //! comes once, and lasts no longer than it takes the others to serve all slots again.
 
 mod budget;
