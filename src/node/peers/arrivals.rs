@@ -207,10 +207,11 @@ impl PeerNet {
         }
     }
 
-    /// Has a peer dialled at once.
+    /// Has a peer dialled at once, if there is no connection to it.
     fn hurry(&self, node: NodeId) {
-        let kept = self.peers.get(&node).and_then(|peer| peer.keeper.as_ref());
-        if let Some(kept) = kept {
+        let peer = self.peers.get(&node);
+        let peer = peer.filter(|it| it.session.outgoing().is_none());
+        if let Some(kept) = peer.and_then(|it| it.keeper.as_ref()) {
             kept.sooner.notify_one();
         }
     }

@@ -21,10 +21,6 @@ pub(super) const QUEUE_FRAMES: usize = 512;
 /// Bytes that one write takes at most before it begins.
 const WRITE_BYTES: usize = 256 * 1024;
 
-/// An attempt that has taken so long has lost its first packet, which was sent before the node began:
-/// QUIC sends it again later and later.
-const STALE_AFTER: Duration = Duration::from_millis(100);
-
 /// A connection that has lasted so long was a good one: the next is made at once.
 const GOOD_AFTER: Duration = Duration::from_secs(2);
 
@@ -48,14 +44,9 @@ impl Keeper {
         let node = self.node;
         loop {
             let since = clock::mono_now();
-            let reached = tokio::select! {
-                biased;
-                reached = self.dialer.dial(node, &self.address, Purpose::Control) => reached,
-                () = self.is_stale() => {
-                    backoff.reset();
-                    continue;
-                }
-            };
+            let reached = self.dialer.dial(node, &self.address, Purpose::Control);
+            let reached = reached.await;
+            let was_reached = reached.is_ok();
             let ended = match reached {
                 Ok(reached) => self.serve(reached).await,
                 Err(error) => {
@@ -71,15 +62,11 @@ impl Keeper {
             }
             tokio::select! {
                 () = tokio::time::sleep(backoff.next_wait()) => {}
-                () = self.sooner.notified() => backoff.reset(),
+                // A node that was reached is known to be there. Two that both connect anew at once, and
+                // each end what the other has just begun, must not keep step.
+                () = self.sooner.notified(), if !was_reached => backoff.reset(),
             }
         }
-    }
-
-    /// Waits until an attempt that has taken long is better begun anew.
-    async fn is_stale(&self) {
-        tokio::time::sleep(STALE_AFTER).await;
-        self.sooner.notified().await;
     }
 
     /// Tells of the connection and serves it to its end; `None` if nobody listens any more.
